@@ -1,0 +1,1 @@
+//! The action port, completeness and inlining.

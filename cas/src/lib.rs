@@ -1,0 +1,1 @@
+//! The blob port, its tiers and its decorators.

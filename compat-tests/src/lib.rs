@@ -1,0 +1,1 @@
+//! Real clients against the built binary, and the conformance kit.

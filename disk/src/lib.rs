@@ -1,0 +1,1 @@
+//! The storage engine: packs, blob files, the index, recovery, eviction.

@@ -1,0 +1,1 @@
+//! The server: configuration, composition, the gRPC and HTTP edge, telemetry, command line.

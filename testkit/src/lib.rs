@@ -1,0 +1,1 @@
+//! An in-process server, fault injection, a log checker.
