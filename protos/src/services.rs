@@ -1,0 +1,21 @@
+//! The services, servers and clients: the one place to look for them.
+
+pub use bazel_remote_apis::build::bazel::remote::execution::v2::{
+    action_cache_client, action_cache_server, capabilities_client, capabilities_server,
+};
+
+pub use self::google_bytestream::{byte_stream_client, byte_stream_server};
+pub use self::reapi_v2::{content_addressable_storage_client, content_addressable_storage_server};
+
+#[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
+mod google_bytestream {
+    include!(concat!(env!("OUT_DIR"), "/google.bytestream.ByteStream.rs"));
+}
+
+#[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
+mod reapi_v2 {
+    include!(concat!(
+        env!("OUT_DIR"),
+        "/build.bazel.remote.execution.v2.ContentAddressableStorage.rs"
+    ));
+}
