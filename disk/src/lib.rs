@@ -1,1 +1,42 @@
 //! The storage engine: packs, blob files, the index, recovery, eviction.
+//!
+//! The log is the truth, sled is its index, memory answers. Start reading at [`Engine`]; `docs/design/disk-format.md` says every
+//! byte, `docs/adr/0003-log-is-truth.md` why.
+
+mod blob_file;
+mod codec;
+mod commit;
+mod committer;
+mod durable;
+mod engine;
+mod error;
+mod index;
+mod index_format;
+mod indexer;
+mod inventory;
+mod io;
+mod key;
+mod layout;
+mod options;
+mod pack;
+mod partitions;
+mod prologue;
+mod queue;
+mod reader;
+mod reclaim;
+mod recovery;
+mod scan;
+mod table;
+mod usage;
+
+pub use blob_file::RecordWriter;
+pub use codec::Content;
+pub use commit::{Commit, PutOutcome};
+pub use engine::{Engine, RecordInfo};
+pub use error::{DiskError, DiskErrorClass};
+pub use io::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
+pub use key::{Keyspace, RecordKey, RecordKind};
+pub use options::{Durability, EngineOptions};
+pub use prologue::Encoding;
+pub use reader::{Accepts, RecordReader};
+pub use usage::Usage;

@@ -1,0 +1,239 @@
+//! Bodies: cutting content into frames, encoding them, and back.
+//!
+//! Whether a blob is stored raw or as zstd is decided once, on its first frame.
+//! Source: docs/design/disk-format.md, "Body".
+
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
+
+use crate::key::RecordKey;
+use crate::prologue::{
+    Effect, Encoding, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, FrameEntry, Prologue, prologue_bytes,
+};
+
+/// zstd must save at least one part in this many of the first frame.
+const LEAST_GAIN: usize = 32;
+/// zstd's contexts take about 1 MiB each; more than this many are not kept for reuse.
+const KEPT_CONTEXTS: usize = 16;
+
+/// What is to be stored.
+#[derive(Copy, Clone, Debug)]
+pub enum Content<'a> {
+    /// The bytes themselves.
+    Raw(&'a [u8]),
+    /// One plain zstd frame, which the caller has decoded and verified; it is stored as it is.
+    ZstdFrame {
+        /// The frame.
+        frame: &'a [u8],
+        /// The size of what it holds.
+        logical_size_bytes: u64,
+    },
+}
+
+impl Content<'_> {
+    pub(crate) fn logical_size_bytes(&self) -> u64 {
+        match self {
+            Self::Raw(bytes) => bytes.len() as u64,
+            Self::ZstdFrame { logical_size_bytes, .. } => *logical_size_bytes,
+        }
+    }
+}
+
+/// A record that only lacks its sequence number and its place.
+#[derive(Debug)]
+pub(crate) struct EncodedRecord {
+    /// Prologue and body.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) prologue_bytes: usize,
+    pub(crate) encoding: Encoding,
+    pub(crate) logical_size_bytes: u64,
+}
+
+/// Encodes and decodes frames; keeps zstd's contexts for reuse.
+pub(crate) struct Codec {
+    level: i32,
+    /// Each lock guards one push or pop.
+    compressors: Mutex<Vec<Compressor<'static>>>,
+    decompressors: Mutex<Vec<Decompressor<'static>>>,
+}
+
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl Codec {
+    pub(crate) fn new(level: i32) -> Self {
+        Self { level, compressors: Mutex::default(), decompressors: Mutex::default() }
+    }
+
+    /// Encodes a whole record in memory.
+    pub(crate) fn encode(
+        &self,
+        key: &RecordKey,
+        content: Content<'_>,
+        written_unix_ms: u64,
+    ) -> io::Result<EncodedRecord> {
+        let logical_size_bytes = content.logical_size_bytes();
+        let mut body = Body::default();
+        let (count, frame_size_log2) = match content {
+            Content::Raw(bytes) => (bytes.len().div_ceil(FRAME_SIZE_BYTES), FRAME_SIZE_LOG2),
+            Content::ZstdFrame { .. } => (1, 0),
+        };
+        let prologue_bytes = prologue_bytes(key, count);
+        let mut bytes = vec![0; prologue_bytes];
+        match content {
+            Content::Raw(raw) => {
+                for frame in raw.chunks(FRAME_SIZE_BYTES) {
+                    body.push(self, frame, &mut bytes)?;
+                }
+            }
+            Content::ZstdFrame { frame, .. } => body.push_encoded(frame, &mut bytes),
+        }
+        let encoding = body.encoding();
+        let prologue = Prologue {
+            effect: Effect::Store,
+            key: key.clone(),
+            encoding,
+            frame_size_log2,
+            logical_size_bytes,
+            sequence: 0,
+            written_unix_ms,
+            extension_bytes: 0,
+            frames: body.frames,
+        };
+        prologue.write(&mut bytes[..prologue_bytes]);
+        Ok(EncodedRecord { bytes, prologue_bytes, encoding, logical_size_bytes })
+    }
+
+    /// The logical bytes of one stored frame; `None` if they are not `logical_bytes` many.
+    pub(crate) fn decode(
+        &self,
+        encoding: Encoding,
+        stored: Bytes,
+        logical_bytes: usize,
+    ) -> Option<Bytes> {
+        let decoded = match encoding {
+            Encoding::Raw => stored,
+            Encoding::Zstd => {
+                let kept = self.decompressors.lock().pop();
+                let mut decompressor = match kept {
+                    Some(decompressor) => decompressor,
+                    None => Decompressor::new().ok()?,
+                };
+                let decoded = decompressor.decompress(&stored, logical_bytes).ok()?;
+                keep(&self.decompressors, decompressor);
+                Bytes::from(decoded)
+            }
+        };
+        (decoded.len() == logical_bytes).then_some(decoded)
+    }
+
+    fn compress(&self, frame: &[u8], out: &mut Vec<u8>) -> io::Result<usize> {
+        let kept = self.compressors.lock().pop();
+        let mut compressor = match kept {
+            Some(compressor) => compressor,
+            None => Compressor::new(self.level)?,
+        };
+        let start = out.len();
+        out.resize(start + compress_bound(frame.len()), 0);
+        let stored = compressor.compress_to_buffer(frame, &mut out[start..])?;
+        out.truncate(start + stored);
+        keep(&self.compressors, compressor);
+        Ok(stored)
+    }
+}
+
+fn keep<T>(pool: &Mutex<Vec<T>>, context: T) {
+    let mut pool = pool.lock();
+    if pool.len() < KEPT_CONTEXTS {
+        pool.push(context);
+    }
+}
+
+/// A body in the making: what its prologue will say of it.
+#[derive(Default, Debug)]
+pub(crate) struct Body {
+    /// Decided by the first frame.
+    decided: Option<Encoding>,
+    pub(crate) frames: Vec<FrameEntry>,
+}
+
+impl Body {
+    /// Encodes the next frame behind what `out` holds.
+    pub(crate) fn push(
+        &mut self,
+        codec: &Codec,
+        frame: &[u8],
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let start = out.len();
+        if self.decided == Some(Encoding::Raw) {
+            out.extend_from_slice(frame);
+        } else {
+            let stored = codec.compress(frame, out)?;
+            if self.decided.is_none() && stored > frame.len() - frame.len() / LEAST_GAIN {
+                out.truncate(start);
+                out.extend_from_slice(frame);
+                self.decided = Some(Encoding::Raw);
+            } else {
+                self.decided = Some(Encoding::Zstd);
+            }
+        }
+        self.note(&out[start..]);
+        Ok(())
+    }
+
+    fn push_encoded(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        self.decided = Some(Encoding::Zstd);
+        out.extend_from_slice(frame);
+        self.note(frame);
+    }
+
+    /// An empty body is raw.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.decided.unwrap_or(Encoding::Raw)
+    }
+
+    fn note(&mut self, stored: &[u8]) {
+        self.frames.push(FrameEntry {
+            stored_bytes: u32::try_from(stored.len()).expect("frames are at most 16 MiB"),
+            checksum: crc32c::crc32c(stored),
+        });
+    }
+}
+
+/// Which logical bytes frame `index` holds.
+pub(crate) fn frame_logical(prologue: &Prologue, index: usize) -> Range<u64> {
+    let start = prologue.frame_size_bytes() * index as u64;
+    start..(start + prologue.frame_size_bytes()).min(prologue.logical_size_bytes)
+}
+
+/// The record that says that a key has no content any more.
+pub(crate) fn encode_removal(
+    key: &RecordKey,
+    logical_size_bytes: u64,
+    written_unix_ms: u64,
+) -> EncodedRecord {
+    let prologue = Prologue {
+        effect: Effect::Remove,
+        key: key.clone(),
+        encoding: Encoding::Raw,
+        frame_size_log2: FRAME_SIZE_LOG2,
+        logical_size_bytes,
+        sequence: 0,
+        written_unix_ms,
+        extension_bytes: 0,
+        frames: Vec::new(),
+    };
+    let mut bytes = vec![0; prologue.length_bytes()];
+    prologue.write(&mut bytes);
+    let prologue_bytes = bytes.len();
+    EncodedRecord { bytes, prologue_bytes, encoding: Encoding::Raw, logical_size_bytes }
+}

@@ -1,0 +1,407 @@
+//! [`Committer`]: the one thread that appends to packs, a batch at a time.
+//!
+//! Because one thread appends, the order of records is the order of the log, and a decision taken on the table ("already
+//! present", "still there") holds until its record is written. A batch is one write, and in `Sync` one fdatasync, for all
+//! that waited meanwhile.
+//! Errors: a write that does not succeed fails its batch and leaves the pack as it was; a failed sync ends writes.
+
+use std::collections::HashSet;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::codec::{EncodedRecord, encode_removal};
+use crate::commit::PutOutcome;
+use crate::durable::{sync_all, sync_fan, sync_pack};
+use crate::error::DiskError;
+use crate::indexer::IndexUpdate;
+use crate::inventory::Inventory;
+use crate::io::write_full;
+use crate::key::{RecordKey, RecordKind};
+use crate::layout::fan_of;
+use crate::pack::{HEADER_BYTES, LogPosition, Pack};
+use crate::prologue::{Place, seal};
+use crate::queue::{BoundedQueue, Popped};
+use crate::reclaim::Reclaim;
+use crate::table::{Entry, Location, ShortKey};
+
+/// Encoded bytes that wait for the committer; who appends more waits too.
+pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
+const BATCH_BYTES: u64 = 4 << 20;
+
+type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
+
+/// What the committer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Append {
+        record: EncodedRecord,
+        key: ShortKey,
+        kind: RecordKind,
+        answer: Answer<PutOutcome>,
+    },
+    Remove {
+        key: RecordKey,
+        short: ShortKey,
+        answer: Answer<bool>,
+    },
+    /// A blob file has taken room.
+    MakeRoom,
+}
+
+impl Job {
+    /// What the job weighs in the queue.
+    pub(crate) fn weight(&self) -> u64 {
+        match self {
+            Self::Append { record, .. } => record.bytes.len() as u64,
+            Self::Remove { .. } | Self::MakeRoom => 1,
+        }
+    }
+}
+
+/// A record on its way into the pack.
+#[derive(Debug)]
+struct Item {
+    bytes: Vec<u8>,
+    after: After,
+}
+
+/// What its being written brings about.
+#[derive(Debug)]
+enum After {
+    Store { entry: Entry, answer: Answer<PutOutcome> },
+    Remove { key: ShortKey, location: Location, answer: Answer<bool> },
+    Move { key: ShortKey, from: Location, to: Location },
+}
+
+#[derive(Default, Debug)]
+struct Batch {
+    items: Vec<Item>,
+    bytes: u64,
+    /// Blobs in `items`.
+    blobs: HashSet<ShortKey>,
+    /// Who asked for a blob that is in `items` already.
+    followers: Vec<Answer<PutOutcome>>,
+}
+
+/// Limits of an engine, as the committer needs them.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_size_bytes: u64,
+    pub(crate) pack_cap_bytes: u64,
+}
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) inventory: Arc<Inventory>,
+    pub(crate) limits: Limits,
+    pub(crate) reclaim: Reclaim,
+    /// Whether each batch is synced before its answers.
+    syncs_batches: bool,
+    pack: Arc<Pack>,
+    /// Where the pack's good records end.
+    end: u64,
+    /// Bytes that could not be cut off lie behind `end`.
+    has_dirty_tail: bool,
+    next_pack: u32,
+    batch: Batch,
+}
+
+impl Committer {
+    /// Goes on at the end of `pack`.
+    pub(crate) fn new(
+        inventory: Arc<Inventory>,
+        limits: Limits,
+        syncs_batches: bool,
+        (pack, end): (Arc<Pack>, u64),
+    ) -> Self {
+        let next_pack = pack.id + 1;
+        Self {
+            inventory,
+            limits,
+            reclaim: Reclaim::default(),
+            syncs_batches,
+            pack,
+            end,
+            has_dirty_tail: false,
+            next_pack,
+            batch: Batch::default(),
+        }
+    }
+
+    /// The thread's work: until the queue is closed and empty.
+    pub(crate) fn run(mut self, queue: &BoundedQueue<Job>) {
+        loop {
+            let timeout = self.reclaim.is_running().then_some(Duration::ZERO);
+            match queue.pop_batch(BATCH_BYTES, timeout) {
+                Popped::Batch(jobs) => {
+                    self.inventory.tick();
+                    for job in jobs {
+                        self.take(job);
+                    }
+                    self.flush();
+                }
+                Popped::TimedOut => {}
+                Popped::Closed => break,
+            }
+            self.reclaim_step();
+        }
+        // A failure is logged; there is nobody left to tell.
+        let _ = sync_all(&self.inventory);
+    }
+
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
+            Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
+            Job::MakeRoom => {
+                // A blob file that does not fit is found again by `reclaim_step`.
+                let _ = self.make_room(0);
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        record: EncodedRecord,
+        key: ShortKey,
+        kind: RecordKind,
+        answer: Answer<PutOutcome>,
+    ) {
+        if kind == RecordKind::Blob {
+            if self.inventory.table.touch(&key, self.inventory.now_s()) {
+                let _ = answer.send(Ok(PutOutcome::AlreadyPresent));
+                return;
+            }
+            if self.batch.blobs.contains(&key) {
+                self.batch.followers.push(answer);
+                return;
+            }
+        }
+        let record_bytes = record.bytes.len() as u64;
+        if let Err(error) = self.prepare(record_bytes) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        if kind == RecordKind::Blob {
+            self.batch.blobs.insert(key);
+        }
+        let entry = Entry {
+            key,
+            kind,
+            location: self.next_location(),
+            record_bytes,
+            logical_size_bytes: record.logical_size_bytes,
+            encoding: record.encoding,
+            recency_s: self.inventory.now_s(),
+        };
+        self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
+    }
+
+    fn remove(&mut self, key: &RecordKey, short: &ShortKey, answer: Answer<bool>) {
+        self.flush();
+        let Some(entry) = self.inventory.table.get(short) else {
+            let _ = answer.send(Ok(false));
+            return;
+        };
+        if let Location::File { sequence } = entry.location {
+            let _ = answer.send(self.remove_file(key, short, sequence));
+            return;
+        }
+        let now_ms = self.inventory.io.unix_ms();
+        let removal = encode_removal(key, entry.logical_size_bytes, now_ms);
+        if let Err(error) = self.prepare(removal.bytes.len() as u64) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        // Making room may have moved the record, or evicted it.
+        let Some(entry) = self.inventory.table.get(short) else {
+            let _ = answer.send(Ok(true));
+            return;
+        };
+        let after = After::Remove { key: *short, location: entry.location, answer };
+        self.push(removal.bytes, removal.prologue_bytes, after);
+    }
+
+    fn remove_file(
+        &self,
+        key: &RecordKey,
+        short: &ShortKey,
+        sequence: u64,
+    ) -> Result<bool, DiskError> {
+        self.inventory.check_writable()?;
+        if self.inventory.remove_at(short, Location::File { sequence }).is_none() {
+            return Ok(false);
+        }
+        let path = self.inventory.layout.blob_file(key.hash(), sequence);
+        self.inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
+        self.inventory.forget_file(sequence);
+        let fan = fan_of(key.hash());
+        if self.syncs_batches {
+            sync_fan(&self.inventory, fan)?;
+        } else {
+            self.inventory.durable.note_dirty_fan(fan);
+        }
+        Ok(true)
+    }
+
+    /// Makes sure that the next `bytes` fit under the limit and into the pack.
+    fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
+        self.inventory.check_writable()?;
+        self.make_room(bytes)?;
+        self.fit_pack(bytes)
+    }
+
+    /// Makes sure that the next `bytes` fit into the pack.
+    fn fit_pack(&mut self, bytes: u64) -> Result<(), DiskError> {
+        let end = self.end + self.batch.bytes;
+        let is_full = end > HEADER_BYTES as u64 && end + bytes > self.limits.pack_cap_bytes;
+        if is_full || self.has_dirty_tail { self.roll() } else { Ok(()) }
+    }
+
+    /// Seals the pack by beginning the next.
+    pub(crate) fn roll(&mut self) -> Result<(), DiskError> {
+        self.flush();
+        sync_pack(&self.inventory, &self.pack)?;
+        let inventory = &self.inventory;
+        inventory.durable.note_synced(self.position());
+        let id = self.next_pack;
+        self.next_pack = id.checked_add(1).ok_or(DiskError::Closed)?;
+        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, id, inventory.salt)?);
+        // What could not be cut off takes room until the pack is reclaimed.
+        let tail_bytes =
+            self.pack.file.len_bytes().map_or(0, |length| length.saturating_sub(self.end));
+        inventory.counters.grow_files(HEADER_BYTES as u64 + tail_bytes);
+        inventory.add_pack(&pack, inventory.take_sequence());
+        self.pack = pack;
+        self.end = HEADER_BYTES as u64;
+        self.has_dirty_tail = false;
+        inventory.durable.note_written(&self.pack, self.position());
+        Ok(())
+    }
+
+    /// Adds a copy of a record that is to leave its place.
+    pub(crate) fn push_move(
+        &mut self,
+        bytes: Vec<u8>,
+        prologue_bytes: usize,
+        entry: &Entry,
+    ) -> Result<(), DiskError> {
+        if self.batch.bytes >= BATCH_BYTES {
+            self.flush();
+        }
+        self.fit_pack(bytes.len() as u64)?;
+        let to = self.next_location();
+        self.push(bytes, prologue_bytes, After::Move { key: entry.key, from: entry.location, to });
+        Ok(())
+    }
+
+    fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+        let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
+        seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
+        self.batch.bytes += bytes.len() as u64;
+        self.batch.items.push(Item { bytes, after });
+    }
+
+    /// Writes what is gathered, makes it findable, and answers.
+    pub(crate) fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.items.is_empty() {
+            return;
+        }
+        match self.write(&batch) {
+            Ok(()) => {
+                self.inventory.counters.grow_files(batch.bytes);
+                for item in batch.items {
+                    self.apply(item.after);
+                }
+                for follower in batch.followers {
+                    let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
+                }
+                self.inventory.tell_index(IndexUpdate::Covered(self.position()));
+            }
+            Err(error) => {
+                for item in batch.items {
+                    match item.after {
+                        After::Store { answer, .. } => drop(answer.send(Err(error.clone()))),
+                        After::Remove { answer, .. } => drop(answer.send(Err(error.clone()))),
+                        After::Move { .. } => {}
+                    }
+                }
+                for follower in batch.followers {
+                    let _ = follower.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
+        self.inventory.check_writable()?;
+        let mut slices: Vec<_> = batch.items.iter().map(|item| IoSlice::new(&item.bytes)).collect();
+        if let Err(error) = write_full(&*self.pack.file, &mut slices, self.end) {
+            self.has_dirty_tail = self.pack.file.truncate(self.end).is_err();
+            let path = self.inventory.layout.pack_file(self.pack.id);
+            return Err(DiskError::io("append to", &path)(error));
+        }
+        if self.syncs_batches {
+            sync_pack(&self.inventory, &self.pack)?;
+        }
+        self.end += batch.bytes;
+        self.inventory.durable.note_written(&self.pack, self.position());
+        if self.syncs_batches {
+            self.inventory.durable.note_synced(self.position());
+        }
+        Ok(())
+    }
+
+    fn apply(&self, after: After) {
+        match after {
+            After::Store { entry, answer } => {
+                let outcome = if entry.kind == RecordKind::ActionResult {
+                    self.inventory.replace(&entry);
+                    PutOutcome::Stored
+                } else if self.inventory.insert_if_absent(&entry) {
+                    PutOutcome::Stored
+                } else {
+                    // A blob file of the same content was faster.
+                    PutOutcome::AlreadyPresent
+                };
+                let _ = answer.send(Ok(outcome));
+            }
+            After::Remove { key, location, answer } => {
+                let removed = self.inventory.remove_at(&key, location).is_some();
+                let _ = answer.send(Ok(removed));
+            }
+            After::Move { key, from, to } => self.inventory.relocate(&key, from, to),
+        }
+    }
+
+    /// The pack that is appended to, and whether there is a record in it.
+    pub(crate) fn active(&self) -> (&Arc<Pack>, bool) {
+        (&self.pack, self.end > HEADER_BYTES as u64)
+    }
+
+    /// Bytes that are gathered and not yet written.
+    pub(crate) fn gathered_bytes(&self) -> u64 {
+        self.batch.bytes
+    }
+
+    fn position(&self) -> LogPosition {
+        LogPosition { pack: self.pack.id, offset: to_offset(self.end) }
+    }
+
+    fn next_offset(&self) -> u32 {
+        to_offset(self.end + self.batch.bytes)
+    }
+
+    fn next_location(&self) -> Location {
+        Location::Pack { pack: self.pack.id, offset: self.next_offset() }
+    }
+}
+
+fn to_offset(position: u64) -> u32 {
+    u32::try_from(position).expect("packs are capped far below 4 GiB")
+}

@@ -1,0 +1,292 @@
+//! [`Engine`]: the storage engine's face, and the owner of its threads.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use larder_protos::{Digest, Hash};
+use tokio::sync::oneshot;
+
+use crate::blob_file::{BlobFile, FileContext, RecordWriter};
+use crate::codec::Content;
+use crate::commit::{Commit, PutOutcome};
+use crate::committer::{Committer, Job, Limits, QUEUE_BYTES};
+use crate::durable::Syncer;
+use crate::error::DiskError;
+use crate::indexer::Indexer;
+use crate::inventory::Inventory;
+use crate::io::Io;
+use crate::key::{Keyspace, RecordKey, RecordKind};
+use crate::layout::Layout;
+use crate::options::{Durability, EngineOptions};
+use crate::pack::cap_bytes;
+use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
+use crate::queue::BoundedQueue;
+use crate::reader::{Accepts, RecordReader};
+use crate::recovery::{Recovered, recover};
+use crate::usage::Usage;
+
+/// The most that [`Engine::append`] takes, in logical bytes: it holds the whole record in memory.
+const APPEND_LIMIT_BYTES: u64 = 16 << 20;
+
+/// What is known of a record without reading it.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct RecordInfo {
+    /// Bytes of the content.
+    pub logical_size_bytes: u64,
+    /// Bytes on disk, the record's own prologue included.
+    pub stored_size_bytes: u64,
+    /// How it is stored.
+    pub encoding: Encoding,
+}
+
+/// The storage engine: one data directory, open.
+///
+/// Dropping it writes and syncs what is under way, and joins its threads. Methods that touch the disk block; call them off
+/// the async workers.
+#[derive(Debug)]
+pub struct Engine {
+    context: FileContext,
+    options: EngineOptions,
+    threads: Threads,
+}
+
+impl Engine {
+    /// Opens a directory, or makes a new one, and takes its lock.
+    pub fn open(options: EngineOptions, io: Arc<dyn Io>) -> Result<Self, DiskError> {
+        let data_dir = &options.data_dir;
+        io.create_dir_all(data_dir).map_err(DiskError::io("create", data_dir))?;
+        let lock_file = Layout::new(data_dir).lock_file();
+        let lock = io
+            .lock(&lock_file)
+            .map_err(DiskError::io("lock", &lock_file))?
+            .ok_or_else(|| DiskError::Locked { data_dir: data_dir.clone() })?;
+        let recovered = recover(&options, io)?;
+        let context = FileContext {
+            inventory: Arc::clone(&recovered.inventory),
+            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
+            _lock: Arc::from(lock),
+            syncs_names: options.durability == Durability::Sync,
+        };
+        let threads = Threads::start(&options, recovered, &context)?;
+        Ok(Self { context, options, threads })
+    }
+
+    /// Whether a record is there; extends its life. Memory only.
+    pub fn contains(&self, key: &RecordKey) -> bool {
+        let inventory = self.inventory();
+        inventory
+            .short_key(key)
+            .is_some_and(|short| inventory.table.touch(&short, inventory.now_s()))
+    }
+
+    /// What is known of a record. Memory only.
+    pub fn record(&self, key: &RecordKey) -> Option<RecordInfo> {
+        let inventory = self.inventory();
+        let entry = inventory.table.get(&inventory.short_key(key)?)?;
+        Some(RecordInfo {
+            logical_size_bytes: entry.logical_size_bytes,
+            stored_size_bytes: entry.record_bytes,
+            encoding: entry.encoding,
+        })
+    }
+
+    /// The size of a blob named by its hash alone, as the HTTP cache names it. Memory only.
+    pub fn blob_size(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
+        let inventory = self.inventory();
+        let sizeless = RecordKey::blob(keyspace, &Digest::new(*hash, 0));
+        inventory.table.size_of(&inventory.short_key(&sizeless)?)
+    }
+
+    /// Reads a record; extends its life. `range` counts logical bytes, what lies behind the end is left out. Blocks.
+    pub fn read(
+        &self,
+        key: &RecordKey,
+        range: Range<u64>,
+        accepts: Accepts,
+    ) -> Result<Option<RecordReader>, DiskError> {
+        let inventory = self.inventory();
+        let Some(short) = inventory.short_key(key) else { return Ok(None) };
+        let mut last_seen = None;
+        while inventory.table.touch(&short, inventory.now_s()) {
+            let Some(entry) = inventory.table.get(&short) else { break };
+            if last_seen == Some(entry.location) {
+                // Not moved meanwhile: the file is gone, by another hand than ours.
+                return Err(inventory.quarantine(key, &entry, "its file is gone"));
+            }
+            let opened = RecordReader::open(inventory, key, entry, range.clone(), accepts)?;
+            if opened.is_some() {
+                return Ok(opened);
+            }
+            last_seen = Some(entry.location);
+        }
+        Ok(None)
+    }
+
+    /// Stores content of at most 16 MiB. Encodes on the caller's thread, then waits for room in the queue to the committer;
+    /// the answer comes with its group. A blob that is there already is not written again, an action result is replaced.
+    /// Blocks briefly; a blob of `large_blob_bytes` or more is written to its file here.
+    pub fn append(&self, key: &RecordKey, content: Content<'_>) -> Result<Commit, DiskError> {
+        let inventory = self.inventory();
+        let size_bytes = content.logical_size_bytes();
+        check_size(key, size_bytes, APPEND_LIMIT_BYTES)?;
+        if key.expected_size_bytes().is_some_and(|expected| expected != size_bytes) {
+            return Err(DiskError::SizeMismatch { key: key.clone(), actual_bytes: size_bytes });
+        }
+        inventory.check_writable()?;
+        let short = inventory.intern(key)?;
+        let kind = key.kind();
+        if kind == RecordKind::Blob && inventory.table.touch(&short, inventory.now_s()) {
+            return Ok(Commit::known(PutOutcome::AlreadyPresent));
+        }
+        let record = inventory
+            .codec
+            .encode(key, content, inventory.io.unix_ms())
+            .map_err(DiskError::io("encode", inventory.layout.data_dir()))?;
+        let record_bytes = record.bytes.len() as u64;
+        if kind == RecordKind::Blob && record_bytes >= self.options.large_blob_bytes {
+            return BlobFile::create(self.context.clone(), key)?.put(record).map(Commit::known);
+        }
+        let (answer, receiver) = oneshot::channel();
+        self.submit(Job::Append { record, key: short, kind, answer })?;
+        Ok(Commit::waiting(receiver))
+    }
+
+    /// Begins a large blob, which gets a file of its own. Blocks.
+    pub fn create(&self, key: &RecordKey) -> Result<RecordWriter, DiskError> {
+        let Some(size_bytes) = key.expected_size_bytes() else {
+            return Err(DiskError::NotABlob { key: key.clone() });
+        };
+        check_size(key, size_bytes, self.options.max_size_bytes)?;
+        RecordWriter::create(self.context.clone(), key, size_bytes)
+    }
+
+    /// Removes a record; says whether it was there. Blocks until the removal is as durable as a put.
+    pub fn remove(&self, key: &RecordKey) -> Result<bool, DiskError> {
+        let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
+        let (answer, receiver) = oneshot::channel();
+        self.submit(Job::Remove { key: key.clone(), short, answer })?;
+        receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
+    }
+
+    /// What is stored, and what happened since the engine was opened.
+    pub fn usage(&self) -> Usage {
+        let inventory = self.inventory();
+        inventory.counters.usage(self.options.max_size_bytes, inventory.is_poisoned())
+    }
+
+    fn inventory(&self) -> &Arc<Inventory> {
+        &self.context.inventory
+    }
+
+    fn submit(&self, job: Job) -> Result<(), DiskError> {
+        let weight = job.weight();
+        self.context.jobs.push(job, weight).map_err(|_| DiskError::Closed)
+    }
+}
+
+fn check_size(key: &RecordKey, size_bytes: u64, limit_bytes: u64) -> Result<(), DiskError> {
+    let limit_bytes = limit_bytes.min(SIZE_LIMIT_BYTES - 1);
+    if size_bytes > limit_bytes {
+        return Err(DiskError::TooLarge { key: key.clone(), size_bytes, limit_bytes });
+    }
+    Ok(())
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.threads.stop(&self.context);
+    }
+}
+
+/// The engine's threads.
+#[derive(Debug)]
+struct Threads {
+    committer: Option<JoinHandle<()>>,
+    indexer: Option<JoinHandle<()>>,
+    syncer: Option<(Arc<Syncer>, JoinHandle<()>)>,
+}
+
+impl Threads {
+    /// Starts all of them, or none.
+    fn start(
+        options: &EngineOptions,
+        recovered: Recovered,
+        context: &FileContext,
+    ) -> Result<Self, DiskError> {
+        let mut threads = Self { committer: None, indexer: None, syncer: None };
+        match threads.start_each(options, recovered, context) {
+            Ok(()) => Ok(threads),
+            Err(error) => {
+                threads.stop(context);
+                Err(DiskError::io("start a thread for", &options.data_dir)(error))
+            }
+        }
+    }
+
+    fn start_each(
+        &mut self,
+        options: &EngineOptions,
+        recovered: Recovered,
+        context: &FileContext,
+    ) -> std::io::Result<()> {
+        let Recovered { inventory, active, db, known_partitions, marked, backlog } = recovered;
+        let start = |name: &str| std::thread::Builder::new().name(name.to_owned());
+
+        let end = inventory.durable.synced();
+        let indexer =
+            Indexer::new(Arc::clone(&inventory), db, known_partitions, marked, &backlog, end);
+        let queue = Arc::clone(&inventory);
+        self.indexer = Some(start("disk-indexer").spawn(move || {
+            let _closed = CloseOnExit(&queue.index_queue);
+            indexer.run(backlog);
+        })?);
+
+        let limits = Limits {
+            max_size_bytes: options.max_size_bytes,
+            pack_cap_bytes: cap_bytes(options.max_size_bytes),
+        };
+        let syncs_batches = options.durability == Durability::Sync;
+        let committer = Committer::new(Arc::clone(&inventory), limits, syncs_batches, active);
+        let jobs = Arc::clone(&context.jobs);
+        self.committer = Some(start("disk-committer").spawn(move || {
+            let _closed = CloseOnExit(&jobs);
+            committer.run(&jobs);
+        })?);
+
+        if let Durability::Interval(period) = options.durability {
+            let syncer = Arc::new(Syncer::new());
+            let work = Arc::clone(&syncer);
+            let handle = start("disk-syncer").spawn(move || work.run(&inventory, period))?;
+            self.syncer = Some((syncer, handle));
+        }
+        Ok(())
+    }
+
+    /// Ends the threads in the order in which they feed each other.
+    fn stop(&mut self, context: &FileContext) {
+        context.jobs.close();
+        join(self.committer.take());
+        if let Some((syncer, handle)) = self.syncer.take() {
+            syncer.stop();
+            join(Some(handle));
+        }
+        context.inventory.index_queue.close();
+        join(self.indexer.take());
+    }
+}
+
+fn join(handle: Option<JoinHandle<()>>) {
+    if handle.is_some_and(|handle| handle.join().is_err()) {
+        tracing::error!("a thread of the storage engine panicked");
+    }
+}
+
+/// Whoever waits for a queue whose thread has ended, by a panic too, gets an answer.
+struct CloseOnExit<'a, T>(&'a BoundedQueue<T>);
+
+impl<T> Drop for CloseOnExit<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

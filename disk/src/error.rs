@@ -1,0 +1,155 @@
+//! [`DiskError`]: what can go wrong below the ports, and [`DiskErrorClass`], who must act.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::key::RecordKey;
+
+/// What went wrong in the storage engine. Cheap to clone: one failed batch answers many callers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DiskError {
+    /// The operating system refused.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Another engine, of this or another process, has the directory open.
+    #[error("data directory {} is in use by another process", data_dir.display())]
+    Locked {
+        /// The directory.
+        data_dir: PathBuf,
+    },
+    /// The directory was written by another version, or by something else.
+    #[error("{} says {found:?}, not a layout this version reads", path.display())]
+    Layout {
+        /// The `LAYOUT` file.
+        path: PathBuf,
+        /// Its first line.
+        found: String,
+    },
+    /// A keyspace is longer than a record can hold.
+    #[error("keyspace of {length_bytes} B is over the limit of {limit_bytes} B")]
+    KeyspaceTooLong {
+        /// Its length.
+        length_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// More pairs of keyspace and digest function than the index can number.
+    #[error("more than {limit} partitions (keyspace, digest function, kind of record)")]
+    TooManyPartitions {
+        /// The limit.
+        limit: usize,
+    },
+    /// The content can never fit.
+    #[error("{key} of {size_bytes} B is over the limit of {limit_bytes} B")]
+    TooLarge {
+        /// What was to be stored.
+        key: RecordKey,
+        /// Its logical size.
+        size_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Content of another size than its key says.
+    #[error("content of {key} is {actual_bytes} B")]
+    SizeMismatch {
+        /// What was to be stored.
+        key: RecordKey,
+        /// The size of what came.
+        actual_bytes: u64,
+    },
+    /// Only blobs are streamed: of an action result nothing says the size beforehand.
+    #[error("{key} is not a blob and cannot be streamed")]
+    NotABlob {
+        /// What was to be streamed.
+        key: RecordKey,
+    },
+    /// There is no room, and nothing that could be evicted to make some.
+    #[error("{needed_bytes} B do not fit: {used_bytes} B of {limit_bytes} B are taken")]
+    Full {
+        /// What was to be written.
+        needed_bytes: u64,
+        /// What is taken.
+        used_bytes: u64,
+        /// `max_size_bytes`.
+        limit_bytes: u64,
+    },
+    /// A record disagrees with its checksum or its key. It is dropped; a new put heals it.
+    #[error("{key} is corrupt at {place}")]
+    Corrupt {
+        /// The record.
+        key: RecordKey,
+        /// Its file and offset.
+        place: String,
+    },
+    /// A sync failed earlier: what the kernel dropped is unknown, so nothing is written any more.
+    #[error("writes are refused since a sync failed: {reason}")]
+    Poisoned {
+        /// The sync that failed.
+        reason: Arc<str>,
+    },
+    /// The engine is shutting down.
+    #[error("the storage engine is closed")]
+    Closed,
+}
+
+/// Who must act on a [`DiskError`].
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum DiskErrorClass {
+    /// No room, no descriptors: try again later.
+    Capacity,
+    /// The record is dropped: another copy or a new put heals it.
+    Corrupt,
+    /// The disk or its file system: an operator.
+    Dependency,
+    /// A defect in what calls the engine, or in the engine.
+    Internal,
+}
+
+impl DiskError {
+    /// Who must act.
+    pub fn class(&self) -> DiskErrorClass {
+        match self {
+            Self::Io { source, .. } if is_capacity(source) => DiskErrorClass::Capacity,
+            Self::Full { .. } | Self::TooLarge { .. } | Self::TooManyPartitions { .. } => {
+                DiskErrorClass::Capacity
+            }
+            Self::Corrupt { .. } => DiskErrorClass::Corrupt,
+            Self::Io { .. }
+            | Self::Poisoned { .. }
+            | Self::Closed
+            | Self::Locked { .. }
+            | Self::Layout { .. } => DiskErrorClass::Dependency,
+            Self::KeyspaceTooLong { .. } | Self::SizeMismatch { .. } | Self::NotABlob { .. } => {
+                DiskErrorClass::Internal
+            }
+        }
+    }
+
+    /// For `map_err`: names what was tried on which file.
+    pub(crate) fn io<'a>(
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::Io { operation, path: path.to_owned(), source: Arc::new(source) }
+    }
+}
+
+fn is_capacity(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    ) || error.raw_os_error().is_some_and(|code| {
+        code == rustix::io::Errno::MFILE.raw_os_error()
+            || code == rustix::io::Errno::NFILE.raw_os_error()
+    })
+}

@@ -1,0 +1,238 @@
+//! [`Inventory`]: what is stored where; all that the engine's threads, readers and writers have in common.
+//!
+//! It knows the table, the open packs, the counters and the queue to the index, and keeps them in step. It decides nothing:
+//! the committer orders writes, recovery fills it, readers and writers use it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::codec::Codec;
+use crate::durable::DurableState;
+use crate::error::DiskError;
+use crate::indexer::IndexUpdate;
+use crate::io::Io;
+use crate::key::RecordKey;
+use crate::layout::Layout;
+use crate::pack::{Pack, Packs};
+use crate::partitions::Partitions;
+use crate::queue::BoundedQueue;
+use crate::table::{Entry, Location, ShortKey, Table};
+use crate::usage::Counters;
+
+/// Updates that wait for the index; a full queue slows the writers down to what sled takes.
+const INDEX_QUEUE_LENGTH: u64 = 65_536;
+
+/// What is reclaimed at once.
+#[derive(Clone, Debug)]
+pub(crate) enum Unit {
+    Pack { id: u32 },
+    File { key: ShortKey, path: PathBuf, sequence: u64, record_bytes: u64 },
+}
+
+/// What is stored where.
+#[derive(Debug)]
+pub(crate) struct Inventory {
+    pub(crate) io: Arc<dyn Io>,
+    pub(crate) layout: Layout,
+    pub(crate) salt: u64,
+    pub(crate) codec: Codec,
+    pub(crate) table: Table,
+    pub(crate) partitions: Partitions,
+    pub(crate) packs: Packs,
+    /// By the sequence number at which they were begun: the oldest first. Guards map operations.
+    pub(crate) units: Mutex<BTreeMap<u64, Unit>>,
+    pub(crate) counters: Counters,
+    pub(crate) durable: DurableState,
+    pub(crate) index_queue: BoundedQueue<IndexUpdate>,
+    next_sequence: AtomicU64,
+    /// The time as of the last [`Self::tick`], seconds since 1970: recency needs no better, and reading the clock costs
+    /// as much as a lookup.
+    now_s: AtomicU32,
+    poison: OnceLock<Arc<str>>,
+}
+
+impl Inventory {
+    pub(crate) fn new(
+        io: Arc<dyn Io>,
+        (layout, salt): (Layout, u64),
+        codec: Codec,
+        (table, partitions): (Table, Partitions),
+    ) -> Self {
+        let inventory = Self {
+            io,
+            layout,
+            salt,
+            codec,
+            table,
+            partitions,
+            packs: Packs::default(),
+            units: Mutex::default(),
+            counters: Counters::default(),
+            durable: DurableState::default(),
+            index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
+            next_sequence: AtomicU64::new(1),
+            now_s: AtomicU32::new(0),
+            poison: OnceLock::new(),
+        };
+        inventory.tick();
+        inventory
+    }
+
+    /// The short form of a key whose partition is known; without one there can be no record.
+    pub(crate) fn short_key(&self, key: &RecordKey) -> Option<ShortKey> {
+        self.partitions.number(key).map(|partition| ShortKey::new(partition, key))
+    }
+
+    /// The short form of a key that is about to be stored.
+    pub(crate) fn intern(&self, key: &RecordKey) -> Result<ShortKey, DiskError> {
+        self.partitions.intern(key).map(|partition| ShortKey::new(partition, key))
+    }
+
+    pub(crate) fn take_sequence(&self) -> u64 {
+        self.next_sequence.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The sequence number that no record has yet.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence.load(Ordering::Relaxed)
+    }
+
+    /// Keeps later sequence numbers above `seen`.
+    pub(crate) fn note_sequence(&self, seen: u64) {
+        self.next_sequence.fetch_max(seen.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// Reads the clock.
+    pub(crate) fn tick(&self) {
+        let now_s = u32::try_from(self.io.unix_ms() / 1_000).unwrap_or(u32::MAX);
+        self.now_s.store(now_s, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now_s(&self) -> u32 {
+        self.now_s.load(Ordering::Relaxed)
+    }
+
+    /// Ends writes: what a failed sync left on the disk is unknown. The first reason stays.
+    pub(crate) fn poison(&self, error: &DiskError) -> DiskError {
+        let reason = self.poison.get_or_init(|| {
+            tracing::error!(%error, "a sync failed; writes are refused from here on, reads go on");
+            let mut text = error.to_string();
+            if let Some(source) = std::error::Error::source(error) {
+                text = format!("{text}: {source}");
+            }
+            Arc::from(text)
+        });
+        DiskError::Poisoned { reason: Arc::clone(reason) }
+    }
+
+    /// An error once writes have ended.
+    pub(crate) fn check_writable(&self) -> Result<(), DiskError> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(reason) => Err(DiskError::Poisoned { reason: Arc::clone(reason) }),
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.get().is_some()
+    }
+
+    /// Makes an entry findable, in place of an older one.
+    pub(crate) fn replace(&self, entry: &Entry) {
+        if let Some(old) = self.table.replace(entry) {
+            self.counters.count_out(&old);
+        }
+        self.counters.count_in(entry);
+        self.tell_index(IndexUpdate::Put(*entry));
+    }
+
+    /// Makes an entry findable, unless there is one; says whether it did.
+    pub(crate) fn insert_if_absent(&self, entry: &Entry) -> bool {
+        let inserted = self.table.insert_if_absent(entry);
+        if inserted {
+            self.counters.count_in(entry);
+            self.tell_index(IndexUpdate::Put(*entry));
+        }
+        inserted
+    }
+
+    /// Forgets a key if it still is where the caller saw it.
+    pub(crate) fn remove_at(&self, key: &ShortKey, location: Location) -> Option<Entry> {
+        let removed = self.table.remove_at(key, location)?;
+        self.counters.count_out(&removed);
+        self.tell_index(IndexUpdate::Remove(*key));
+        Some(removed)
+    }
+
+    /// Points a key to the copy of its record.
+    pub(crate) fn relocate(&self, key: &ShortKey, from: Location, to: Location) {
+        if let Some(entry) = self.table.relocate(key, from, to) {
+            self.tell_index(IndexUpdate::Put(entry));
+        }
+    }
+
+    /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it.
+    pub(crate) fn quarantine(&self, key: &RecordKey, entry: &Entry, reason: &str) -> DiskError {
+        let place = match entry.location {
+            Location::Pack { pack, offset } => {
+                format!("{} +{offset}", self.layout.pack_file(pack).display())
+            }
+            Location::File { sequence } => {
+                self.layout.blob_file(key.hash(), sequence).display().to_string()
+            }
+        };
+        if self.remove_at(&entry.key, entry.location).is_some() {
+            self.counters.count_corrupt();
+            if let Location::File { sequence } = entry.location {
+                self.forget_file(sequence);
+                // One that stays is found again at the next start, and dropped again when it is read.
+                let _ = self.io.remove_file(&self.layout.blob_file(key.hash(), sequence));
+            }
+            tracing::warn!(%key, place, reason, "a corrupt record is dropped; a new put heals it");
+        }
+        DiskError::Corrupt { key: key.clone(), place }
+    }
+
+    /// Makes a pack readable, and a unit of reclaiming.
+    pub(crate) fn add_pack(&self, pack: &Arc<Pack>, first_sequence: u64) {
+        self.packs.insert(Arc::clone(pack));
+        let mut units = self.units.lock();
+        let mut order = first_sequence;
+        while units.contains_key(&order) {
+            order += 1;
+        }
+        units.insert(order, Unit::Pack { id: pack.id });
+    }
+
+    /// Makes a blob file a unit of reclaiming.
+    pub(crate) fn add_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
+        let record_bytes = entry.record_bytes;
+        self.counters.grow_files(record_bytes);
+        let unit = Unit::File { key: entry.key, path, sequence, record_bytes };
+        self.units.lock().insert(sequence, unit);
+    }
+
+    /// A blob file is no unit any more.
+    pub(crate) fn forget_file(&self, gone: u64) {
+        let mut units = self.units.lock();
+        let found = units.iter().find_map(|(order, unit)| match unit {
+            Unit::File { sequence, record_bytes, .. } if *sequence == gone => {
+                Some((*order, *record_bytes))
+            }
+            _ => None,
+        });
+        if let Some((order, record_bytes)) = found {
+            units.remove(&order);
+            self.counters.shrink_files(record_bytes);
+        }
+    }
+
+    pub(crate) fn tell_index(&self, update: IndexUpdate) {
+        // Closed only when the engine ends; what the index misses then, the log says again.
+        let _ = self.index_queue.push(update, 1);
+    }
+}

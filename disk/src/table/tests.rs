@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn entry(seed: u8, kind: RecordKind, size_bytes: u64, location: Location) -> Entry {
+    let identity = if kind == RecordKind::Blob { size_bytes } else { 0 };
+    Entry {
+        key: ShortKey {
+            partition: u16::from(kind == RecordKind::Blob),
+            prefix: [seed; PREFIX_BYTES],
+            size_bytes: identity,
+        },
+        kind,
+        location,
+        record_bytes: size_bytes + 108,
+        logical_size_bytes: size_bytes,
+        encoding: Encoding::Zstd,
+        recency_s: 5,
+    }
+}
+
+const HERE: Location = Location::Pack { pack: 1, offset: 64 };
+const THERE: Location = Location::File { sequence: 9 };
+
+#[test]
+fn locations_survive_the_round_trip() {
+    let check = |location: Location| assert_eq!(Location::from_bits(location.to_bits()), location);
+    check(HERE);
+    check(Location::Pack { pack: (1 << 31) - 1, offset: u32::MAX });
+    check(Location::File { sequence: 0 });
+    check(Location::File { sequence: (1 << 63) - 1 });
+}
+
+#[test]
+fn a_blob_is_its_hash_and_its_size_an_action_result_only_its_hash() {
+    let table = Table::new();
+    assert!(table.insert_if_absent(&entry(1, RecordKind::Blob, 10, HERE)));
+    assert!(!table.insert_if_absent(&entry(1, RecordKind::Blob, 10, THERE)));
+    assert!(table.insert_if_absent(&entry(1, RecordKind::Blob, 11, THERE)));
+    assert_eq!(table.replace(&entry(1, RecordKind::ActionResult, 20, HERE)), None);
+    let old = table.replace(&entry(1, RecordKind::ActionResult, 30, THERE)).unwrap();
+    assert_eq!(old.logical_size_bytes, 20);
+}
+
+#[test]
+fn what_has_moved_meanwhile_is_left_alone() {
+    let table = Table::new();
+    let blob = entry(1, RecordKind::Blob, 10, HERE);
+    table.insert_if_absent(&blob);
+    assert_eq!(table.remove_at(&blob.key, THERE), None);
+    assert_eq!(table.relocate(&blob.key, THERE, HERE), None);
+    assert_eq!(table.relocate(&blob.key, HERE, THERE).unwrap().location, THERE);
+    assert!(!table.take_touched(&blob.key, THERE));
+    assert!(table.touch(&blob.key, 77));
+    assert!(!table.take_touched(&blob.key, HERE));
+    assert!(table.take_touched(&blob.key, THERE));
+    assert!(!table.take_touched(&blob.key, THERE));
+    assert_eq!(table.remove_at(&blob.key, THERE).unwrap().recency_s, 77);
+    assert!(!table.touch(&blob.key, 78));
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_a_map(steps: Vec<(u8, u8, u16)>) {
+        let table = Table::new();
+        let mut model: HashMap<ShortKey, Entry> = HashMap::new();
+        for (step, seed, offset) in steps {
+            let location = Location::Pack { pack: 1, offset: u32::from(offset) };
+            let entry = entry(seed % 16, RecordKind::Blob, u64::from(seed % 3), location);
+            match step % 3 {
+                0 => {
+                    let absent = !model.contains_key(&entry.key);
+                    prop_assert_eq!(table.insert_if_absent(&entry), absent);
+                    model.entry(entry.key).or_insert(entry);
+                }
+                1 => prop_assert_eq!(table.replace(&entry), model.insert(entry.key, entry)),
+                _ => prop_assert_eq!(table.remove(&entry.key), model.remove(&entry.key)),
+            }
+            prop_assert_eq!(table.get(&entry.key), model.get(&entry.key).copied());
+        }
+        let mut seen = 0;
+        table.for_each(|entry| {
+            assert_eq!(model.get(&entry.key), Some(entry));
+            seen += 1;
+        });
+        prop_assert_eq!(seen, model.len());
+    }
+}

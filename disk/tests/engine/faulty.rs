@@ -1,0 +1,138 @@
+//! [`FaultyIo`]: real files on a disk that fails when it is told to.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use larder_disk::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
+use parking_lot::Mutex;
+
+pub(crate) const ENOSPC: i32 = 28;
+pub(crate) const EIO: i32 = 5;
+pub(crate) const EMFILE: i32 = 24;
+
+/// A call that can fail.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Call {
+    Open,
+    Write,
+    SyncData,
+    SyncDir,
+    Truncate,
+}
+
+/// Which calls fail, and how.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) call: Call,
+    /// So many calls succeed first.
+    pub(crate) after: u32,
+    pub(crate) errno: i32,
+    /// How many bytes a failing write leaves behind.
+    pub(crate) partial_bytes: usize,
+}
+
+impl Fault {
+    pub(crate) fn new(call: Call, errno: i32) -> Self {
+        Self { call, after: 0, errno, partial_bytes: 0 }
+    }
+}
+
+/// Real files on a disk that fails when it is told to, until it is told to stop.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct FaultyIo {
+    faults: Arc<Mutex<Vec<Fault>>>,
+}
+
+impl FaultyIo {
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.faults.lock().push(fault);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.faults.lock().clear();
+    }
+
+    fn check(&self, call: Call) -> Result<(), Fault> {
+        for fault in self.faults.lock().iter_mut().filter(|fault| fault.call == call) {
+            if fault.after == 0 {
+                return Err(*fault);
+            }
+            fault.after -= 1;
+        }
+        Ok(())
+    }
+
+    fn pass(&self, call: Call) -> io::Result<()> {
+        self.check(call).map_err(|fault| io::Error::from_raw_os_error(fault.errno))
+    }
+}
+
+impl Io for FaultyIo {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
+        self.pass(Call::Open)?;
+        Ok(Arc::new(FaultyFile { file: RealIo.open(path, mode)?, io: self.clone() }))
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealIo.create_dir_all(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        RealIo.list(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealIo.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealIo.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealIo.remove_dir_all(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.pass(Call::SyncDir)?;
+        RealIo.sync_dir(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
+        RealIo.lock(path)
+    }
+    fn unix_ms(&self) -> u64 {
+        RealIo.unix_ms()
+    }
+    fn salt(&self) -> u64 {
+        RealIo.salt()
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    file: Arc<dyn IoFile>,
+    io: FaultyIo,
+}
+
+impl IoFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let Err(fault) = self.io.check(Call::Write) else {
+            return self.file.write_at(slices, offset);
+        };
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let partial = fault.partial_bytes.min(bytes.len());
+        if partial > 0 {
+            self.file.write_at(&[IoSlice::new(&bytes[..partial])], offset)?;
+        }
+        Err(io::Error::from_raw_os_error(fault.errno))
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.file.len_bytes()
+    }
+    fn truncate(&self, length_bytes: u64) -> io::Result<()> {
+        self.io.pass(Call::Truncate)?;
+        self.file.truncate(length_bytes)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.io.pass(Call::SyncData)?;
+        self.file.sync_data()
+    }
+}

@@ -1,0 +1,155 @@
+//! What the engine's tests have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_disk::{
+    Accepts, Content, DiskError, Durability, Engine, EngineOptions, Io, Keyspace, PutOutcome,
+    RealIo, RecordKey,
+};
+use larder_protos::{Digest, DigestFunction};
+
+/// Options for a small engine in `data_dir`.
+pub(crate) fn options(data_dir: &Path) -> EngineOptions {
+    EngineOptions {
+        data_dir: data_dir.to_owned(),
+        max_size_bytes: 256 << 20,
+        durability: Durability::Interval(Duration::from_millis(20)),
+        zstd_level: 1,
+        index_cache_bytes: 8 << 20,
+        large_blob_bytes: 1 << 20,
+    }
+}
+
+pub(crate) fn open(data_dir: &Path) -> Engine {
+    Engine::open(options(data_dir), Arc::new(RealIo)).unwrap()
+}
+
+pub(crate) fn open_with(options: EngineOptions, io: impl Io) -> Engine {
+    Engine::open(options, Arc::new(io)).unwrap()
+}
+
+pub(crate) fn keyspace() -> Keyspace {
+    Keyspace::new("").unwrap()
+}
+
+pub(crate) fn blob_key(content: &[u8]) -> RecordKey {
+    RecordKey::blob(&keyspace(), &Digest::of(DigestFunction::Sha256, content))
+}
+
+/// The name of the action result that belongs to `name`.
+pub(crate) fn action_key(name: &str) -> RecordKey {
+    let digest = Digest::of(DigestFunction::Sha256, name.as_bytes());
+    RecordKey::action_result(&keyspace(), digest.hash())
+}
+
+pub(crate) fn put(
+    engine: &Engine,
+    key: &RecordKey,
+    content: &[u8],
+) -> Result<PutOutcome, DiskError> {
+    engine.append(key, Content::Raw(content))?.wait()
+}
+
+pub(crate) fn put_blob(engine: &Engine, content: &[u8]) -> RecordKey {
+    let key = blob_key(content);
+    put(engine, &key, content).unwrap();
+    key
+}
+
+pub(crate) fn put_large(engine: &Engine, content: &[u8]) -> RecordKey {
+    let key = blob_key(content);
+    let mut writer = engine.create(&key).unwrap();
+    for piece in content.chunks(100_000) {
+        writer.write(piece).unwrap();
+    }
+    writer.finish().unwrap();
+    key
+}
+
+/// The whole content, or `None` for a miss.
+pub(crate) fn get(engine: &Engine, key: &RecordKey) -> Result<Option<Vec<u8>>, DiskError> {
+    get_range(engine, key, 0..u64::MAX)
+}
+
+pub(crate) fn get_range(
+    engine: &Engine,
+    key: &RecordKey,
+    range: std::ops::Range<u64>,
+) -> Result<Option<Vec<u8>>, DiskError> {
+    let Some(mut reader) = engine.read(key, range, Accepts::Raw)? else { return Ok(None) };
+    let announced = reader.remaining_bytes();
+    let mut content = Vec::new();
+    while let Some(chunk) = reader.next_chunk()? {
+        assert!(!chunk.is_empty() && chunk.len() <= 256 << 10, "a chunk of {} B", chunk.len());
+        content.extend_from_slice(&chunk);
+    }
+    assert_eq!(content.len() as u64, announced);
+    Ok(Some(content))
+}
+
+/// Bytes that zstd cannot shrink, the same for the same seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Bytes that zstd shrinks well.
+pub(crate) fn prose(seed: u64, length: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(length + 64);
+    let mut line = seed;
+    while text.len() < length {
+        text.extend_from_slice(
+            format!("line {line} of a build log, as builds write them\n").as_bytes(),
+        );
+        line = line.wrapping_add(1);
+    }
+    text.truncate(length);
+    text
+}
+
+/// A copy of a directory: what a process that is killed now leaves behind.
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The packs of a directory, the oldest first.
+pub(crate) fn pack_files(data_dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut packs: Vec<_> = std::fs::read_dir(data_dir.join("packs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pack"))
+        .collect();
+    packs.sort();
+    packs
+}
+
+/// The blob files of a directory.
+pub(crate) fn blob_files(data_dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for fan in std::fs::read_dir(data_dir.join("blobs")).unwrap() {
+        for entry in std::fs::read_dir(fan.unwrap().path()).unwrap() {
+            files.push(entry.unwrap().path());
+        }
+    }
+    files.sort();
+    files
+}
