@@ -1,1 +1,37 @@
-//! The blob port, its tiers and its decorators.
+//! The content-addressable store: the port [`BlobStore`], verified [`Payload`]s, the tiers and the decorators.
+//!
+//! A tier holds bytes ([`HotTier`], [`DiskTier`]); a decorator is a store made of a store ([`Metered`], [`Guarded`],
+//! [`Coalesced`]). What partitions data is in the key, so no tier can mix two partitions.
+
+pub mod blocking;
+mod coalesced;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod disk_tier;
+mod error;
+mod flights;
+mod guarded;
+mod hot_tier;
+mod key;
+mod metered;
+mod payload;
+mod range;
+mod request;
+mod store;
+mod untrusted;
+mod upload_to_disk;
+pub mod zstd_codec;
+
+pub use coalesced::Coalesced;
+pub use disk_tier::DiskTier;
+pub use error::{ErrorClass, StoreError};
+pub use guarded::Guarded;
+pub use hot_tier::{HotTier, HotTierOptions};
+pub use key::{BlobKey, BlobKeys};
+pub use larder_disk::{Accepts, Encoding, Keyspace, PutOutcome};
+pub use metered::{BlobMetrics, Metered};
+pub use payload::{Payload, PayloadStream};
+pub use range::ByteRange;
+pub use request::RequestCx;
+pub use store::BlobStore;
+pub use untrusted::{UntrustedPayload, UntrustedStream};

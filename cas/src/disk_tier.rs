@@ -1,0 +1,136 @@
+//! [`DiskTier`]: blobs in the storage engine of `larder-disk`.
+//!
+//! The engine blocks, so every call that reaches the disk runs on the blocking pool; looking a blob up does not.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordReader};
+
+use crate::upload_to_disk::upload;
+use crate::{
+    BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PayloadStream, PutOutcome,
+    RequestCx, StoreError, blocking,
+};
+
+/// Blobs up to this size, if in memory, go to the engine in one piece; the others batch by batch, to a file of their own.
+const APPEND_BYTES: u64 = 1024 * 1024;
+
+/// Blobs on the local disk.
+#[derive(Clone, Debug)]
+pub struct DiskTier {
+    engine: Arc<Engine>,
+}
+
+impl DiskTier {
+    /// A tier over an open engine, which may also hold action results.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl fmt::Display for DiskTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk {} GiB", self.engine.usage().limit_bytes >> 30)
+    }
+}
+
+#[async_trait]
+impl BlobStore for DiskTier {
+    async fn find_missing(
+        &self,
+        _cx: &RequestCx,
+        mut keys: BlobKeys,
+    ) -> Result<BlobKeys, StoreError> {
+        let BlobKeys { keyspace, digests } = &mut keys;
+        digests.retain(|digest| {
+            let key = BlobKey { keyspace: keyspace.clone(), digest: *digest };
+            !self.engine.contains(&key.record_key())
+        });
+        Ok(keys)
+    }
+
+    async fn get(
+        &self,
+        cx: &RequestCx,
+        key: &BlobKey,
+        range: ByteRange,
+    ) -> Result<Option<Payload>, StoreError> {
+        let record_key = key.record_key();
+        if !self.engine.contains(&record_key) {
+            return Ok(None);
+        }
+        let wanted = range.within(&key.digest)?;
+        let size_bytes = wanted.end - wanted.start;
+        let (engine, accepts) = (Arc::clone(&self.engine), cx.accepts);
+        let opened: Result<_, DiskError> = blocking::run(move || {
+            let Some(mut reader) = engine.read(&record_key, wanted, accepts)? else {
+                return Ok(None);
+            };
+            let first = reader.next_chunk()?.unwrap_or_default();
+            Ok(Some((reader, first)))
+        })
+        .await?;
+        match opened {
+            Ok(Some((reader, first))) => Ok(Some(payload(size_bytes, reader, first))),
+            Ok(None) => Ok(None),
+            // The engine dropped the record, counted and logged it: from now on it is a miss, which an upload heals.
+            Err(error) if error.class() == DiskErrorClass::Corrupt => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(
+        &self,
+        _cx: &RequestCx,
+        key: &BlobKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        let record_key = key.record_key();
+        if self.engine.contains(&record_key) {
+            return Ok(PutOutcome::AlreadyPresent);
+        }
+        let (encoding, size_bytes) = (payload.encoding(), payload.size_bytes());
+        let small = |_: &&Bytes| size_bytes <= APPEND_BYTES;
+        let Some(bytes) = payload.bytes().filter(small).cloned() else {
+            return upload(&self.engine, record_key, payload.into_raw().into_stream()).await;
+        };
+        let engine = Arc::clone(&self.engine);
+        let commit = blocking::run_sized(bytes.len(), move || {
+            engine.append(&record_key, content(encoding, size_bytes, &bytes))
+        })
+        .await??;
+        Ok(commit.await?)
+    }
+}
+
+fn content(encoding: Encoding, logical_size_bytes: u64, bytes: &Bytes) -> Content<'_> {
+    match encoding {
+        Encoding::Raw => Content::Raw(bytes),
+        Encoding::Zstd => Content::ZstdFrame { frame: bytes, logical_size_bytes },
+    }
+}
+
+fn payload(size_bytes: u64, reader: RecordReader, first: Bytes) -> Payload {
+    let encoding = reader.encoding();
+    if reader.remaining_bytes() == 0 {
+        return Payload::from_trusted_bytes(size_bytes, encoding, first);
+    }
+    let rest = stream::once(async { Ok(first) }).chain(rest_of(reader));
+    Payload::from_trusted_stream(size_bytes, encoding, rest.boxed())
+}
+
+fn rest_of(reader: RecordReader) -> PayloadStream {
+    stream::try_unfold(reader, |mut reader| async move {
+        let (reader, chunk) = blocking::run(move || {
+            let chunk = reader.next_chunk();
+            (reader, chunk)
+        })
+        .await?;
+        Ok(chunk?.map(|chunk| (chunk, reader)))
+    })
+    .boxed()
+}

@@ -1,0 +1,139 @@
+//! [`Payload`]: a blob's bytes in motion, verified by type.
+//!
+//! Invariant: a payload's bytes are those of the digest it was verified against, or its stream ends in an error. So a
+//! consumer that keeps nothing of a failed stream never keeps a wrong byte. Outside this crate the only way in is
+//! [`crate::UntrustedPayload::verify`].
+
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+
+use crate::{Encoding, StoreError, blocking, zstd_codec};
+
+/// The chunks of a payload in order, none empty; after an error nothing more comes.
+pub type PayloadStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// Verified bytes, or a verified stream that knows its size and its encoding.
+pub struct Payload {
+    size_bytes: u64,
+    encoding: Encoding,
+    body: Body,
+}
+
+enum Body {
+    Bytes(Bytes),
+    Stream(PayloadStream),
+}
+
+impl Payload {
+    pub(crate) fn from_trusted_bytes(size_bytes: u64, encoding: Encoding, bytes: Bytes) -> Self {
+        Self { size_bytes, encoding, body: Body::Bytes(bytes) }
+    }
+
+    pub(crate) fn from_trusted_stream(
+        size_bytes: u64,
+        encoding: Encoding,
+        stream: PayloadStream,
+    ) -> Self {
+        Self { size_bytes, encoding, body: Body::Stream(stream) }
+    }
+
+    /// No bytes: what the empty blob, or an empty range, is.
+    pub fn empty() -> Self {
+        Self::from_trusted_bytes(0, Encoding::Raw, Bytes::new())
+    }
+
+    /// The logical size: of the blob, or of the range that was asked for.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// How the chunks are encoded.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The encoded bytes, where they are in memory already.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match &self.body {
+            Body::Bytes(bytes) => Some(bytes),
+            Body::Stream(_) => None,
+        }
+    }
+
+    /// The encoded chunks.
+    pub fn into_stream(self) -> PayloadStream {
+        match self.body {
+            Body::Bytes(bytes) if bytes.is_empty() => stream::empty().boxed(),
+            Body::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
+            Body::Stream(stream) => stream,
+        }
+    }
+
+    /// The same blob as plain bytes.
+    #[must_use]
+    pub fn into_raw(self) -> Self {
+        match self.encoding {
+            Encoding::Raw => self,
+            Encoding::Zstd => {
+                let size_bytes = self.size_bytes;
+                let decoded = zstd_codec::decode_stream(self.into_stream(), size_bytes);
+                Self::from_trusted_stream(size_bytes, Encoding::Raw, decoded)
+            }
+        }
+    }
+
+    /// The same blob as one zstd stream.
+    #[must_use]
+    pub fn into_zstd(self, level: i32) -> Self {
+        match self.encoding {
+            Encoding::Zstd => self,
+            Encoding::Raw => {
+                let size_bytes = self.size_bytes;
+                let encoded = zstd_codec::encode_stream(self.into_stream(), level);
+                Self::from_trusted_stream(size_bytes, Encoding::Zstd, encoded)
+            }
+        }
+    }
+
+    /// All plain bytes at once; refused over `limit_bytes`.
+    pub async fn into_bytes(self, limit_bytes: u64) -> Result<Bytes, StoreError> {
+        let size_bytes = self.size_bytes;
+        if size_bytes > limit_bytes {
+            return Err(StoreError::OverMemoryLimit { size_bytes, limit_bytes });
+        }
+        match (self.encoding, self.body) {
+            (Encoding::Raw, Body::Bytes(bytes)) => Ok(bytes),
+            (Encoding::Zstd, Body::Bytes(bytes)) => {
+                let capacity = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+                blocking::run_sized(capacity, move || zstd_codec::decode_stored(&bytes, capacity))
+                    .await?
+            }
+            (encoding, body @ Body::Stream(_)) => {
+                collect(Self { size_bytes, encoding, body }.into_raw()).await
+            }
+        }
+    }
+}
+
+async fn collect(payload: Payload) -> Result<Bytes, StoreError> {
+    let mut whole =
+        BytesMut::with_capacity(usize::try_from(payload.size_bytes).unwrap_or_default());
+    let mut chunks = payload.into_stream();
+    while let Some(chunk) = chunks.next().await {
+        whole.extend_from_slice(&chunk?);
+    }
+    Ok(whole.freeze())
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Payload")
+            .field("size_bytes", &self.size_bytes)
+            .field("encoding", &self.encoding)
+            .field("in_memory", &self.bytes().is_some())
+            .finish_non_exhaustive()
+    }
+}

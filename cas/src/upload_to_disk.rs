@@ -1,0 +1,49 @@
+//! Streams a large blob to the engine: the next bytes arrive while the last ones are compressed and written.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use larder_disk::{DiskError, Engine, PutOutcome, RecordKey, RecordWriter};
+
+use crate::{PayloadStream, StoreError, blocking};
+
+/// How much is gathered before it goes to the blocking pool: enough to make the trip worth it, and with the part being
+/// written and the part arriving no more than a few megabytes an upload.
+const BATCH_BYTES: usize = 1024 * 1024;
+
+/// Writes `chunks` as the record of `key`. Dropping the future, or an error in the stream, leaves nothing behind.
+pub(crate) async fn upload(
+    engine: &Arc<Engine>,
+    key: RecordKey,
+    mut chunks: PayloadStream,
+) -> Result<PutOutcome, StoreError> {
+    let engine = Arc::clone(engine);
+    let mut writer = blocking::run(move || engine.create(&key)).await??;
+    let mut arriving = next_batch(&mut chunks).await?;
+    while !arriving.is_empty() {
+        let write = blocking::run(move || write_batch(writer, arriving));
+        let (written, next) = tokio::join!(write, next_batch(&mut chunks));
+        writer = written??;
+        arriving = next?;
+    }
+    Ok(blocking::run(move || writer.finish()).await??)
+}
+
+async fn next_batch(chunks: &mut PayloadStream) -> Result<Vec<Bytes>, StoreError> {
+    let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+    while batch_bytes < BATCH_BYTES {
+        let Some(chunk) = chunks.next().await else { break };
+        let chunk = chunk?;
+        batch_bytes += chunk.len();
+        batch.push(chunk);
+    }
+    Ok(batch)
+}
+
+fn write_batch(mut writer: RecordWriter, batch: Vec<Bytes>) -> Result<RecordWriter, DiskError> {
+    for chunk in batch {
+        writer.write(&chunk)?;
+    }
+    Ok(writer)
+}

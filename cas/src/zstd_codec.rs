@@ -1,0 +1,301 @@
+//! zstd as clients send and take it: streams of any framing, decoded and encoded in bounded memory.
+//!
+//! Units: chunks out of a stream are at most [`CHUNK_BYTES`] long, whatever came in, so a small input that expands a
+//! millionfold costs time but no memory. A frame may ask for a window of at most 2^[`MAX_WINDOW_LOG`] bytes.
+//! Source: RFC 8878.
+
+use std::cell::RefCell;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_core::Stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys};
+
+use crate::{PayloadStream, StoreError};
+
+/// The most bytes that one step of a decoder or an encoder puts out.
+pub const CHUNK_BYTES: usize = 128 * 1024;
+
+/// RFC 8878 asks decoders to support 8 MiB; clients that ask for more are refused.
+pub const MAX_WINDOW_LOG: u32 = 23;
+
+/// Decodes `input`, which should hold one blob of `size_bytes`, bytes that we stored ourselves.
+pub(crate) fn decode_stream(input: PayloadStream, size_bytes: u64) -> PayloadStream {
+    decode_with(input, move |reason| StoreError::DamagedZstd { size_bytes, reason }).boxed()
+}
+
+/// Decodes the frames of `input`, skippable ones included. Input that ends within a frame is malformed.
+pub fn decode_with<S, F>(
+    input: S,
+    malformed: F,
+) -> impl Stream<Item = Result<Bytes, StoreError>> + Send
+where
+    S: Stream<Item = Result<Bytes, StoreError>> + Send + Unpin,
+    F: Fn(&'static str) -> StoreError + Send,
+{
+    let state = (input, Decoder::new(), Bytes::new(), malformed);
+    stream::try_unfold(state, async |(mut input, mut decoder, mut chunk, malformed)| {
+        loop {
+            let decoded = decoder.step(&mut chunk).map_err(&malformed)?;
+            if !decoded.is_empty() {
+                return Ok(Some((decoded, (input, decoder, chunk, malformed))));
+            }
+            match input.try_next().await? {
+                Some(next) => chunk = next,
+                None if decoder.within_frame => return Err(malformed("it ends within a frame")),
+                None => return Ok(None),
+            }
+        }
+    })
+}
+
+/// Encodes `input` as one frame.
+pub(crate) fn encode_stream(input: PayloadStream, level: i32) -> PayloadStream {
+    let state = Some((input, Encoder::new(level)));
+    stream::try_unfold(state, async |state| {
+        let Some((mut input, mut encoder)) = state else { return Ok(None) };
+        loop {
+            let Some(chunk) = input.try_next().await? else {
+                return Ok(Some((encoder.finish(), None)));
+            };
+            let encoded = encoder.encode(&chunk);
+            if !encoded.is_empty() {
+                return Ok(Some((encoded, Some((input, encoder)))));
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Encodes `raw` as one frame that tells its content's size.
+pub fn encode(raw: &[u8], level: i32) -> Bytes {
+    let mut frame = Vec::with_capacity(zstd_safe::compress_bound(raw.len()));
+    zstd_safe::compress(&mut frame, raw, level).expect("the buffer has room for the worst case");
+    frame.into()
+}
+
+/// Decodes what should be `size_bytes` long in one step, so the caller bounds it.
+pub(crate) fn decode(encoded: &[u8], size_bytes: usize) -> Result<Bytes, &'static str> {
+    thread_local! {
+        // A context is some 100 KiB, which the allocator would map and unmap for every small blob.
+        static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+    }
+    let mut raw = Vec::with_capacity(size_bytes);
+    CONTEXT
+        .with_borrow_mut(|context| context.decompress(&mut raw, encoded))
+        .map_err(zstd_safe::get_error_name)?;
+    Ok(raw.into())
+}
+
+/// Decodes bytes that were verified before they were stored.
+pub(crate) fn decode_stored(encoded: &[u8], size_bytes: usize) -> Result<Bytes, StoreError> {
+    decode(encoded, size_bytes)
+        .map_err(|reason| StoreError::DamagedZstd { size_bytes: size_bytes as u64, reason })
+}
+
+/// Whether these bytes are exactly one data frame that any decoder takes: fit to be stored and served as they came.
+pub(crate) fn is_one_plain_frame(encoded: &[u8]) -> bool {
+    let one_frame = zstd_safe::find_frame_compressed_size(encoded)
+        .is_ok_and(|frame_bytes| frame_bytes == encoded.len());
+    one_frame && window_log(encoded).is_some_and(|log| log <= MAX_WINDOW_LOG)
+}
+
+/// The logarithm of the window that a data frame asks for, rounded down; `None` for other frames. RFC 8878, 3.1.1.1.
+fn window_log(frame: &[u8]) -> Option<u32> {
+    const DATA_FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    let (magic, header) = frame.split_first_chunk::<4>()?;
+    let (descriptor, header) = header.split_first()?;
+    if *magic != DATA_FRAME {
+        return None;
+    }
+    if descriptor & SINGLE_SEGMENT != 0 {
+        // The window is the content itself.
+        let size = zstd_safe::get_frame_content_size(frame).ok()??;
+        return Some(size.max(1).ilog2());
+    }
+    header.first().map(|window| 10 + u32::from(window >> 3))
+}
+
+struct Decoder {
+    context: DCtx<'static>,
+    within_frame: bool,
+    more_to_flush: bool,
+}
+
+impl Decoder {
+    fn new() -> Self {
+        let mut context = DCtx::create();
+        context
+            .set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
+            .expect("the limit is within zstd's own");
+        Self { context, within_frame: false, more_to_flush: false }
+    }
+
+    /// Decodes some of `input`, taking what it used off its front. Nothing comes out once all is used.
+    fn step(&mut self, input: &mut Bytes) -> Result<Bytes, &'static str> {
+        let mut decoded = Vec::new();
+        while decoded.is_empty() && (!input.is_empty() || self.more_to_flush) {
+            decoded.reserve_exact(CHUNK_BYTES);
+            let mut source = InBuffer::around(input);
+            let mut sink = OutBuffer::around(&mut decoded);
+            let hint = self
+                .context
+                .decompress_stream(&mut sink, &mut source)
+                .map_err(zstd_safe::get_error_name)?;
+            let (taken, given) = (source.pos(), sink.pos());
+            self.more_to_flush = given == CHUNK_BYTES;
+            // Without progress the hint speaks of a next frame, which need not come.
+            if taken + given > 0 {
+                self.within_frame = hint != 0;
+            }
+            input.advance(taken);
+        }
+        Ok(decoded.into())
+    }
+}
+
+struct Encoder {
+    context: CCtx<'static>,
+}
+
+impl Encoder {
+    fn new(level: i32) -> Self {
+        let mut context = CCtx::create();
+        context
+            .set_parameter(CParameter::CompressionLevel(level))
+            .expect("zstd clamps the level to its own range");
+        Self { context }
+    }
+
+    fn encode(&mut self, raw: &[u8]) -> Bytes {
+        self.run(raw, zstd_sys::ZSTD_EndDirective::ZSTD_e_continue)
+    }
+
+    fn finish(mut self) -> Bytes {
+        self.run(&[], zstd_sys::ZSTD_EndDirective::ZSTD_e_end)
+    }
+
+    fn run(&mut self, raw: &[u8], directive: zstd_sys::ZSTD_EndDirective) -> Bytes {
+        let ending = directive == zstd_sys::ZSTD_EndDirective::ZSTD_e_end;
+        let mut source = InBuffer::around(raw);
+        let mut encoded = BytesMut::new();
+        let mut buffer = Vec::with_capacity(CHUNK_BYTES.min(zstd_safe::compress_bound(raw.len())));
+        loop {
+            buffer.clear();
+            let mut sink = OutBuffer::around(&mut buffer);
+            let pending = self
+                .context
+                .compress_stream2(&mut sink, &mut source, directive)
+                .expect("compressing from memory to memory has no way to fail");
+            encoded.extend_from_slice(&buffer);
+            if source.pos() == raw.len() && (!ending || pending == 0) {
+                return encoded.freeze();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    async fn decode_chunked(encoded: &[u8], chunk_bytes: usize) -> Result<Vec<u8>, StoreError> {
+        let chunks: Vec<_> =
+            encoded.chunks(chunk_bytes).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let input = stream::iter(chunks).boxed();
+        let mut decoded = decode_stream(input, 0);
+        let mut whole = Vec::new();
+        while let Some(chunk) = decoded.try_next().await? {
+            assert!(chunk.len() <= CHUNK_BYTES, "a chunk of {} B", chunk.len());
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole)
+    }
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn frames_of_any_kind_are_decoded_together() {
+        let skippable = [&0x184D_2A50_u32.to_le_bytes()[..], &3_u32.to_le_bytes(), b"abc"].concat();
+        let encoded = [encode(b"one, ", 1).as_ref(), &skippable, &encode(b"two", 1)].concat();
+        for chunk_bytes in [1, 2, 7, 1000] {
+            let decoded = run(decode_chunked(&encoded, chunk_bytes)).expect("valid frames");
+            assert_eq!(decoded, b"one, two", "in chunks of {chunk_bytes} B");
+        }
+    }
+
+    #[test]
+    fn input_that_ends_within_a_frame_is_malformed_at_every_byte() {
+        let encoded = encode(&[7; 1000], 1);
+        for end in 1..encoded.len() {
+            run(decode_chunked(&encoded[..end], 5)).expect_err("a frame cut short");
+        }
+    }
+
+    #[test]
+    fn an_output_that_fills_its_chunks_exactly_ends_well() {
+        for size in [CHUNK_BYTES, 2 * CHUNK_BYTES, 2 * CHUNK_BYTES + 1] {
+            let encoded = encode(&vec![1; size], 1);
+            assert_eq!(run(decode_chunked(&encoded, 1 << 20)).expect("one frame").len(), size);
+        }
+    }
+
+    #[test]
+    fn a_window_over_the_limit_is_refused() {
+        let mut context = CCtx::create();
+        context.set_parameter(CParameter::WindowLog(MAX_WINDOW_LOG + 1)).expect("a zstd window");
+        let mut frame = vec![0; 1 << 10];
+        let mut sink = OutBuffer::around(&mut frame[..]);
+        let mut source = InBuffer::around(b"x");
+        let end = zstd_sys::ZSTD_EndDirective::ZSTD_e_end;
+        // Not told the size beforehand, the encoder announces the whole window.
+        context
+            .compress_stream2(&mut sink, &mut source, zstd_sys::ZSTD_EndDirective::ZSTD_e_continue)
+            .expect("room");
+        context.compress_stream2(&mut sink, &mut source, end).expect("room");
+        let length = sink.pos();
+        frame.truncate(length);
+        assert_eq!(window_log(&frame), Some(MAX_WINDOW_LOG + 1));
+        assert!(!is_one_plain_frame(&frame));
+        run(decode_chunked(&frame, 1 << 10)).expect_err("a window over the limit");
+    }
+
+    fn check_plain(encoded: &[u8], expect: bool) {
+        assert_eq!(is_one_plain_frame(encoded), expect, "{encoded:02x?}");
+    }
+
+    #[test]
+    fn only_a_lone_data_frame_is_plain() {
+        let frame = encode(b"some text", 1);
+        check_plain(&frame, true);
+        check_plain(&[&frame[..], &frame[..]].concat(), false);
+        check_plain(&frame[..frame.len() - 1], false);
+        check_plain(&[&0x184D_2A50_u32.to_le_bytes()[..], &0_u32.to_le_bytes()].concat(), false);
+        check_plain(b"", false);
+        check_plain(b"not zstd at all", false);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(raw: Vec<u8>, level in -5..20, chunk_bytes in 1..5000_usize) {
+            let input = stream::iter([Ok(Bytes::from(raw.clone()))]).boxed();
+            let encoded: Vec<Bytes> =
+                run(encode_stream(input, level).try_collect()).expect("encodes");
+            let encoded = encoded.concat();
+            prop_assert_eq!(&run(decode_chunked(&encoded, chunk_bytes)).expect("decodes"), &raw);
+            prop_assert_eq!(&decode(&encode(&raw, level), raw.len()).expect("decodes")[..], &raw);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(encoded: Vec<u8>) {
+            let _ = run(decode_chunked(&encoded, 64));
+            let _ = decode(&encoded, 1000);
+            let _ = is_one_plain_frame(&encoded);
+        }
+    }
+}
