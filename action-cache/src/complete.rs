@@ -1,0 +1,96 @@
+//! [`Complete`]: a hit is complete, or it is no hit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use larder_cas::{BlobStore, RequestCx, StoreError};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use crate::named::Named;
+use crate::trees::{Form, Trees};
+use crate::{ActionEntry, ActionKey, ActionStore};
+
+/// Answers only with results whose every blob is present, asking the CAS once for all of them, which extends all their
+/// lives alike.
+#[derive(Debug)]
+pub struct Complete {
+    inner: Arc<dyn ActionStore>,
+    blobs: Arc<dyn BlobStore>,
+    trees: Trees,
+    incomplete: Counter,
+}
+
+impl Complete {
+    /// Checks the results of `inner` against `blobs`; remembers what trees name in about `tree_memo_bytes`.
+    pub fn new(
+        inner: Arc<dyn ActionStore>,
+        blobs: Arc<dyn BlobStore>,
+        tree_memo_bytes: u64,
+        registry: &mut Registry,
+    ) -> Self {
+        let incomplete = Counter::default();
+        registry.register(
+            "action_results_incomplete",
+            "Results withheld since a blob they name is gone; a rising rate means that the cache is too small",
+            incomplete.clone(),
+        );
+        let trees = Trees::new(Arc::clone(&blobs), tree_memo_bytes);
+        Self { inner, blobs, trees, incomplete }
+    }
+
+    async fn is_complete(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+        entry: &ActionEntry,
+    ) -> Result<bool, StoreError> {
+        let function = key.action.function();
+        let Ok(Named { files: mut needed, trees, roots }) = Named::by(entry.result(), function)
+        else {
+            return Ok(false);
+        };
+        let trees = trees.into_iter().map(|tree| (Form::Tree, tree));
+        let roots = roots.into_iter().map(|root| (Form::Root, root));
+        for (form, digest) in trees.chain(roots) {
+            let Some(named) = self.trees.named_by(cx, &key.blobs, form, digest).await? else {
+                return Ok(false);
+            };
+            needed.extend_from_slice(&named);
+        }
+        let missing = self.blobs.find_missing(cx, key.blob_keys(needed)).await?;
+        Ok(missing.is_empty())
+    }
+}
+
+impl fmt::Display for Complete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "complete({})", self.inner)
+    }
+}
+
+#[async_trait]
+impl ActionStore for Complete {
+    async fn get(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+    ) -> Result<Option<ActionEntry>, StoreError> {
+        let Some(entry) = self.inner.get(cx, key).await? else { return Ok(None) };
+        if self.is_complete(cx, key, &entry).await? {
+            return Ok(Some(entry));
+        }
+        self.incomplete.inc();
+        Ok(None)
+    }
+
+    async fn put(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+        entry: ActionEntry,
+    ) -> Result<(), StoreError> {
+        self.inner.put(cx, key, entry).await
+    }
+}

@@ -1,0 +1,84 @@
+//! [`DiskActions`]: action results in the storage engine of `larder-disk`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use larder_cas::{Accepts, RequestCx, StoreError, blocking};
+use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordKey};
+
+use crate::{ActionEntry, ActionKey, ActionStore};
+
+/// Action results on the local disk. The engine may also hold blobs.
+#[derive(Clone, Debug)]
+pub struct DiskActions {
+    engine: Arc<Engine>,
+}
+
+impl DiskActions {
+    /// A tier over an open engine.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl fmt::Display for DiskActions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("disk")
+    }
+}
+
+#[async_trait]
+impl ActionStore for DiskActions {
+    async fn get(
+        &self,
+        _cx: &RequestCx,
+        key: &ActionKey,
+    ) -> Result<Option<ActionEntry>, StoreError> {
+        let record_key = key.record_key();
+        if !self.engine.contains(&record_key) {
+            return Ok(None);
+        }
+        let engine = Arc::clone(&self.engine);
+        let encoded = match blocking::run(move || read(&engine, &record_key)).await? {
+            // The engine dropped the record, counted and logged it: from now on it is a miss.
+            Err(error) if error.class() == DiskErrorClass::Corrupt => None,
+            read => read?,
+        };
+        let Some(encoded) = encoded else { return Ok(None) };
+        match ActionEntry::parse(key.action.function(), encoded.freeze()) {
+            Ok(entry) => Ok(Some(entry)),
+            // Only a version with looser rules can have stored it.
+            Err(error) => {
+                tracing::warn!(%key, %error, "the stored action result is malformed: a miss");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn put(
+        &self,
+        _cx: &RequestCx,
+        key: &ActionKey,
+        entry: ActionEntry,
+    ) -> Result<(), StoreError> {
+        let (engine, record_key) = (Arc::clone(&self.engine), key.record_key());
+        let encoded = entry.encoded().clone();
+        let commit = blocking::run_sized(encoded.len(), move || {
+            engine.append(&record_key, Content::Raw(&encoded))
+        })
+        .await??;
+        commit.await?;
+        Ok(())
+    }
+}
+
+fn read(engine: &Engine, key: &RecordKey) -> Result<Option<BytesMut>, DiskError> {
+    let Some(mut reader) = engine.read(key, 0..u64::MAX, Accepts::Raw)? else { return Ok(None) };
+    let mut encoded = BytesMut::new();
+    while let Some(chunk) = reader.next_chunk()? {
+        encoded.extend_from_slice(&chunk);
+    }
+    Ok(Some(encoded))
+}

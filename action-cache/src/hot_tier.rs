@@ -1,0 +1,93 @@
+//! [`HotActions`]: decoded action results in memory, in front of another store.
+//!
+//! Invariant: once a put has returned, no read answers with an older result. A read that met the older one behind notices
+//! that a put went by, and keeps it out of memory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use larder_cas::{RequestCx, StoreError};
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+
+use crate::{ActionEntry, ActionKey, ActionStore};
+
+/// What a result costs besides its bytes; the decoded message is about twice the encoded one.
+const ENTRY_OVERHEAD_BYTES: usize = 500;
+
+/// Keeps decoded results that passed by, weighed by bytes.
+pub struct HotActions {
+    inner: Arc<dyn ActionStore>,
+    capacity_bytes: u64,
+    entries: Cache<ActionKey, ActionEntry>,
+    /// How many puts went by, counted apart for each first byte of the action's hash.
+    puts: [AtomicU64; 256],
+}
+
+impl HotActions {
+    /// Keeps what passes to and from `inner` in at most about `capacity_bytes`.
+    pub fn new(inner: Arc<dyn ActionStore>, capacity_bytes: u64) -> Self {
+        let weigh = |_: &ActionKey, entry: &ActionEntry| {
+            u32::try_from(3 * entry.encoded().len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+        };
+        let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
+        Self { inner, capacity_bytes, entries, puts: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    fn puts(&self, key: &ActionKey) -> &AtomicU64 {
+        &self.puts[usize::from(key.action.as_bytes()[0])]
+    }
+}
+
+impl fmt::Display for HotActions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hot {} MiB > {}", self.capacity_bytes >> 20, self.inner)
+    }
+}
+
+impl fmt::Debug for HotActions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HotActions")
+            .field("inner", &self.inner)
+            .field("bytes", &self.entries.weighted_size())
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ActionStore for HotActions {
+    async fn get(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+    ) -> Result<Option<ActionEntry>, StoreError> {
+        if let Some(entry) = self.entries.get(key) {
+            return Ok(Some(entry));
+        }
+        let puts_before = self.puts(key).load(Ordering::Acquire);
+        let found = self.inner.get(cx, key).await?;
+        if let Some(entry) = &found {
+            self.entries.entry_by_ref(key).and_compute_with(|_| {
+                let unchanged = self.puts(key).load(Ordering::Acquire) == puts_before;
+                if unchanged { Op::Put(entry.clone()) } else { Op::Nop }
+            });
+        }
+        Ok(found)
+    }
+
+    async fn put(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+        entry: ActionEntry,
+    ) -> Result<(), StoreError> {
+        let stored = self.inner.put(cx, key, entry).await;
+        // In this order: a read under way sees the count, or its entry is removed here. A put that was dropped or failed
+        // half-way may still have happened, but has not returned.
+        self.puts(key).fetch_add(1, Ordering::AcqRel);
+        self.entries.invalidate(key);
+        stored
+    }
+}

@@ -1,0 +1,238 @@
+//! A hit is complete: everything that a result names is present, or it is a miss.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use larder_action_cache::{
+    ActionEntry, ActionKey, ActionStore, Complete, HotActions, InlineHints, MalformedResult,
+    OutlineError, inline, outline,
+};
+use larder_cas::{BlobKey, Encoding, Keyspace, RequestCx, UntrustedPayload, blocking};
+use larder_disk::RecordKey;
+use larder_protos::reapi::{
+    ActionResult, Digest as ProtoDigest, Directory, DirectoryNode, FileNode, OutputDirectory,
+    OutputFile, Tree,
+};
+use larder_protos::{Digest, DigestFunction};
+use prometheus_client::registry::Registry;
+use prost::Message;
+
+use crate::fixture::Fixture;
+
+const FUNCTION: DigestFunction = DigestFunction::Sha256;
+const CX: RequestCx = RequestCx::RAW;
+
+struct Cache {
+    fixture: Fixture,
+    actions: Complete,
+    keyspace: Keyspace,
+}
+
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::of(FUNCTION, bytes)
+}
+
+fn file(digest: Option<ProtoDigest>) -> FileNode {
+    FileNode { name: "file".to_owned(), digest, ..FileNode::default() }
+}
+
+fn folder(digest: Option<ProtoDigest>) -> DirectoryNode {
+    DirectoryNode { name: "folder".to_owned(), digest }
+}
+
+fn directory(files: Vec<FileNode>, directories: Vec<DirectoryNode>) -> Directory {
+    Directory { files, directories, ..Directory::default() }
+}
+
+fn output_directory(directory: OutputDirectory) -> ActionResult {
+    ActionResult { output_directories: vec![directory], ..ActionResult::default() }
+}
+
+impl Cache {
+    fn new() -> Self {
+        let fixture = Fixture::new();
+        let hot = Arc::new(HotActions::new(Arc::clone(&fixture.actions), 1 << 20));
+        let blobs = Arc::clone(&fixture.blobs);
+        let actions = Complete::new(hot, blobs, 1 << 20, &mut Registry::default());
+        Self { fixture, actions, keyspace: Keyspace::new("").expect("a short name") }
+    }
+
+    fn key(&self) -> ActionKey {
+        let keyspace = self.keyspace.clone();
+        ActionKey { keyspace: keyspace.clone(), blobs: keyspace, action: *digest(b"action").hash() }
+    }
+
+    async fn store_blob(&self, bytes: &[u8]) -> ProtoDigest {
+        let digest = digest(bytes);
+        let untrusted = UntrustedPayload::from_bytes(Encoding::Raw, Bytes::copy_from_slice(bytes));
+        let payload = untrusted.verify(&digest).await.expect("its own digest");
+        let key = BlobKey { keyspace: self.keyspace.clone(), digest };
+        self.fixture.blobs.put(&CX, &key, payload).await.expect("stored");
+        digest.to_proto()
+    }
+
+    async fn lose_blob(&self, bytes: &[u8]) {
+        let key = RecordKey::blob(&self.keyspace, &digest(bytes));
+        let engine = Arc::clone(&self.fixture.engine);
+        let removed = blocking::run(move || engine.remove(&key)).await.expect("a runtime");
+        assert!(removed.expect("removed"), "it was there");
+    }
+
+    async fn update(&self, result: ActionResult) {
+        let entry = ActionEntry::new(FUNCTION, result).expect("well formed");
+        self.actions.put(&CX, &self.key(), entry).await.expect("stored");
+    }
+
+    async fn hits(&self) -> bool {
+        self.actions.get(&CX, &self.key()).await.expect("an answer").is_some()
+    }
+
+    async fn update_and_hit(&self, result: ActionResult) -> bool {
+        self.update(result).await;
+        self.hits().await
+    }
+}
+
+#[tokio::test]
+async fn output_files_and_streams_must_be_present() {
+    let cache = Cache::new();
+    let output = OutputFile { digest: Some(digest(b"out").to_proto()), ..OutputFile::default() };
+    let result = ActionResult {
+        output_files: vec![output],
+        stdout_digest: Some(digest(b"stdout").to_proto()),
+        stderr_digest: Some(digest(b"").to_proto()),
+        ..ActionResult::default()
+    };
+    assert!(!cache.update_and_hit(result).await, "nothing is there");
+    cache.store_blob(b"out").await;
+    assert!(!cache.hits().await, "stdout is absent");
+    cache.store_blob(b"stdout").await;
+    assert!(cache.hits().await, "all is there, the empty blob always");
+    cache.lose_blob(b"out").await;
+    assert!(!cache.hits().await, "the output is gone again");
+}
+
+#[tokio::test]
+async fn every_file_of_a_tree_must_be_present() {
+    let cache = Cache::new();
+    let child = directory(vec![file(Some(digest(b"in the child").to_proto()))], vec![]);
+    let tree = Tree {
+        root: Some(directory(
+            vec![file(Some(digest(b"in the root").to_proto()))],
+            // The directory itself need not be a blob: the tree holds it.
+            vec![folder(Some(digest(&child.encode_to_vec()).to_proto()))],
+        )),
+        children: vec![child],
+    };
+    let tree_digest = Some(cache.store_blob(&tree.encode_to_vec()).await);
+    let result = output_directory(OutputDirectory { tree_digest, ..OutputDirectory::default() });
+    cache.store_blob(b"in the root").await;
+    assert!(!cache.update_and_hit(result).await, "the child's file is absent");
+    cache.store_blob(b"in the child").await;
+    assert!(cache.hits().await, "all is there");
+    cache.lose_blob(b"in the root").await;
+    assert!(!cache.hits().await, "a remembered tree is no excuse");
+    cache.store_blob(b"in the root").await;
+    assert!(cache.hits().await, "healed by the upload");
+    cache.lose_blob(&tree.encode_to_vec()).await;
+    assert!(!cache.hits().await, "the tree itself is gone");
+}
+
+#[tokio::test]
+async fn directories_below_a_root_are_followed_once_each() {
+    let cache = Cache::new();
+    let leaf_file = Some(digest(b"at the leaf").to_proto());
+    let mut below =
+        cache.store_blob(&directory(vec![file(leaf_file)], vec![]).encode_to_vec()).await;
+    // 2^24 paths, 25 directories.
+    for _ in 0..24 {
+        let twice = vec![folder(Some(below.clone())), folder(Some(below))];
+        below = cache.store_blob(&directory(vec![], twice).encode_to_vec()).await;
+    }
+    let root_directory_digest = Some(below);
+    let result =
+        output_directory(OutputDirectory { root_directory_digest, ..OutputDirectory::default() });
+    assert!(!cache.update_and_hit(result).await, "the leaf's file is absent");
+    cache.store_blob(b"at the leaf").await;
+    assert!(cache.hits().await, "all is there");
+}
+
+#[tokio::test]
+async fn what_is_no_tree_is_no_hit() {
+    let cache = Cache::new();
+    let nameless = Tree { root: Some(directory(vec![file(None)], vec![])), children: vec![] };
+    for bytes in [&b"\xFFnot a tree"[..], &nameless.encode_to_vec()] {
+        let tree_digest = Some(cache.store_blob(bytes).await);
+        let directory = OutputDirectory { tree_digest, ..OutputDirectory::default() };
+        assert!(!cache.update_and_hit(output_directory(directory)).await, "{bytes:?}");
+    }
+    let nameless = directory(vec![], vec![folder(None)]);
+    let root_directory_digest = Some(cache.store_blob(&nameless.encode_to_vec()).await);
+    let directory = OutputDirectory { root_directory_digest, ..OutputDirectory::default() };
+    assert!(!cache.update_and_hit(output_directory(directory)).await, "a node without digest");
+}
+
+#[tokio::test]
+async fn inlined_bytes_move_to_the_cas_and_back() {
+    let cache = Cache::new();
+    let output = OutputFile {
+        path: "out".to_owned(),
+        contents: b"contents".to_vec(),
+        ..OutputFile::default()
+    };
+    let mut result = ActionResult {
+        output_files: vec![output],
+        stdout_raw: b"said".to_vec(),
+        ..ActionResult::default()
+    };
+    let (key, blobs) = (cache.key(), &*cache.fixture.blobs);
+    outline(&CX, &key, &mut result, blobs).await.expect("outlined");
+    assert_eq!(result.output_files[0].digest, Some(digest(b"contents").to_proto()));
+    assert_eq!(result.stdout_digest, Some(digest(b"said").to_proto()));
+    assert!(result.output_files[0].contents.is_empty() && result.stdout_raw.is_empty());
+    assert!(cache.update_and_hit(result.clone()).await, "its blobs were stored");
+
+    let hints = InlineHints {
+        stdout: true,
+        stderr: true,
+        output_files: vec!["out".to_owned(), "no such file".to_owned()],
+    };
+    inline(&CX, &key, &mut result, &hints, blobs).await.expect("inlined");
+    assert_eq!(result.output_files[0].contents, b"contents");
+    assert_eq!(result.stdout_raw, b"said");
+    assert_eq!(result.stdout_digest, Some(digest(b"said").to_proto()), "the digest stays");
+}
+
+#[tokio::test]
+async fn inlining_stops_where_an_answer_would_grow_too_large() {
+    let cache = Cache::new();
+    let large = vec![7; 2 << 20];
+    let stored = cache.store_blob(&large).await;
+    let mut result = ActionResult {
+        stdout_digest: Some(stored.clone()),
+        stderr_digest: Some(stored),
+        ..ActionResult::default()
+    };
+    let hints = InlineHints { stdout: true, stderr: true, ..InlineHints::default() };
+    let blobs = &*cache.fixture.blobs;
+    inline(&CX, &cache.key(), &mut result, &hints, blobs).await.expect("inlined");
+    assert_eq!((result.stdout_raw.len(), result.stderr_raw.len()), (large.len(), 0));
+}
+
+#[tokio::test]
+async fn contents_that_are_not_their_digest_are_refused() {
+    let cache = Cache::new();
+    let output = OutputFile {
+        digest: Some(digest(b"other").to_proto()),
+        contents: b"contents".to_vec(),
+        ..OutputFile::default()
+    };
+    let mut result = ActionResult { output_files: vec![output], ..ActionResult::default() };
+    let error = outline(&CX, &cache.key(), &mut result, &*cache.fixture.blobs).await;
+    let error = error.expect_err("the contents are not their digest");
+    let OutlineError::Malformed { source: MalformedResult::Contents { field, index, .. } } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((field, index), ("output_files", 0));
+}

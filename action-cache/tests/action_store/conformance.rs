@@ -1,0 +1,33 @@
+//! The conformance suite on every store of this crate, alone and stacked.
+
+use std::sync::Arc;
+
+use larder_action_cache::{
+    ActionMetrics, ActionStore, Complete, HotActions, MeteredActions, conformance,
+};
+use prometheus_client::registry::Registry;
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn disk() {
+    conformance::check_all(Fixture::new().actions).await;
+}
+
+#[tokio::test]
+async fn hot_over_disk() {
+    let fixture = Fixture::new();
+    conformance::check_all(Arc::new(HotActions::new(fixture.actions, 1 << 20))).await;
+}
+
+#[tokio::test]
+async fn the_whole_stack() {
+    let fixture = Fixture::new();
+    let mut registry = Registry::default();
+    let hot = Arc::new(HotActions::new(fixture.actions, 1 << 20));
+    let complete = Arc::new(Complete::new(hot, fixture.blobs, 1 << 20, &mut registry));
+    let metered: Arc<dyn ActionStore> =
+        Arc::new(MeteredActions::new(complete, ActionMetrics::register(&mut registry)));
+    assert_eq!(metered.to_string(), "metered(complete(hot 1 MiB > disk))");
+    conformance::check_all(metered).await;
+}

@@ -1,0 +1,40 @@
+//! Both kinds of store over one engine in a temporary directory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_action_cache::{ActionStore, DiskActions};
+use larder_cas::{BlobStore, DiskTier, Guarded};
+use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use tempfile::TempDir;
+
+/// An engine and the stores on it. The directory is removed at the end.
+pub(crate) struct Fixture {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) actions: Arc<dyn ActionStore>,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    /// An empty engine.
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = EngineOptions {
+            data_dir: directory.path().to_owned(),
+            max_size_bytes: 1 << 30,
+            durability: Durability::Interval(Duration::from_secs(1)),
+            zstd_level: 1,
+            index_cache_bytes: 8 << 20,
+            large_blob_bytes: 1 << 20,
+        };
+        let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
+        let engine = Arc::new(engine);
+        Self {
+            blobs: Arc::new(Guarded::new(Arc::new(DiskTier::new(Arc::clone(&engine))), None)),
+            actions: Arc::new(DiskActions::new(Arc::clone(&engine))),
+            engine,
+            _directory: directory,
+        }
+    }
+}

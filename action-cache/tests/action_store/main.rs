@@ -1,0 +1,5 @@
+//! The action stores over a real engine.
+
+mod complete;
+mod conformance;
+mod fixture;
