@@ -1,1 +1,14 @@
 //! The server: configuration, composition, the gRPC and HTTP edge, telemetry, command line.
+//!
+//! Start reading at [`run`]: what happens between a checked configuration and a server that runs.
+
+pub mod admin;
+mod bounded_read;
+pub mod cli;
+pub mod compose;
+pub mod config;
+pub mod edge;
+mod lifecycle;
+pub mod run;
+pub mod telemetry;
+pub mod transport;

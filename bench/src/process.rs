@@ -1,0 +1,65 @@
+//! [`ServerProcess`]: what the server's process has used, from `/proc`.
+
+use std::time::Duration;
+
+/// A process on this machine.
+#[derive(Debug)]
+pub(crate) struct ServerProcess {
+    pid: u32,
+}
+
+/// What a process had used at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    pub(crate) cpu: Duration,
+    pub(crate) rss_bytes: u64,
+    pub(crate) peak_rss_bytes: u64,
+}
+
+impl ServerProcess {
+    pub(crate) fn new(pid: u32) -> Self {
+        Self { pid }
+    }
+
+    pub(crate) fn sample(&self) -> std::io::Result<Sample> {
+        let stat = std::fs::read(format!("/proc/{}/stat", self.pid))?;
+        let status = std::fs::read(format!("/proc/{}/status", self.pid))?;
+        let status = String::from_utf8_lossy(&status);
+        Ok(Sample {
+            cpu: cpu_time(&String::from_utf8_lossy(&stat)),
+            rss_bytes: status_bytes(&status, "VmRSS:"),
+            peak_rss_bytes: status_bytes(&status, "VmHWM:"),
+        })
+    }
+}
+
+/// `utime` and `stime`, fields 14 and 15 of proc(5), counted behind the name, which may hold spaces.
+fn cpu_time(stat: &str) -> Duration {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<u64>().ok())
+        .sum();
+    Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+}
+
+fn status_bytes(status: &str, field: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap_or_default();
+    kib * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_behind_any_name() {
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0";
+        let ticks = rustix::param::clock_ticks_per_second();
+        assert_eq!(cpu_time(stat), Duration::from_millis(300 * 1000 / ticks));
+        assert_eq!(status_bytes("Name:\tx\nVmRSS:\t  12 kB\n", "VmRSS:"), 12 * 1024);
+    }
+}

@@ -1,0 +1,120 @@
+//! The admin port: `/livez`, `/readyz`, `/metrics`, `/statusz`.
+//!
+//! It answers from before the store is opened until the drain has ended.
+
+mod status;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+pub use self::status::{Addresses, Status};
+use crate::compose::UsageReport;
+use crate::config::Config;
+use crate::lifecycle::{Lifecycle, Phase};
+
+/// What OpenMetrics registers for its text.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin port shows.
+#[derive(Debug)]
+pub struct Admin {
+    config: Config,
+    addresses: Addresses,
+    lifecycle: Arc<Lifecycle>,
+    started: Instant,
+    store: OnceLock<StoreView>,
+}
+
+/// What can be shown of the store once it is open.
+pub struct StoreView {
+    /// Everything that was registered.
+    pub registry: Registry,
+    /// The stacks, as they show themselves.
+    pub stack: String,
+    /// Asked at each request.
+    pub usage: Box<dyn Fn() -> UsageReport + Send + Sync>,
+}
+
+impl std::fmt::Debug for StoreView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreView").field("stack", &self.stack).finish_non_exhaustive()
+    }
+}
+
+impl Admin {
+    /// For a server that is about to open its store.
+    pub fn new(config: Config, addresses: Addresses, lifecycle: Arc<Lifecycle>) -> Self {
+        Self { config, addresses, lifecycle, started: Instant::now(), store: OnceLock::new() }
+    }
+
+    /// Shows the store from now on. A server opens one store; a second is ignored.
+    pub fn show_store(&self, store: StoreView) {
+        let _first = self.store.set(store);
+    }
+
+    /// The routes.
+    pub fn router(self: Arc<Self>) -> Router {
+        Router::new()
+            .route("/livez", get(async || "ok\n"))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .route("/statusz", get(statusz))
+            .with_state(self)
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            phase: self.lifecycle.phase().word(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            addresses: self.addresses,
+            stack: self.store.get().map(|store| store.stack.clone()),
+            usage: self.store.get().map(|store| (store.usage)()),
+            config: self.config.settings().into_iter().collect(),
+        }
+    }
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
+    let phase = admin.lifecycle.phase();
+    let status = match phase {
+        Phase::Serving => StatusCode::OK,
+        Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, format!("{}\n", phase.word()))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let Some(store) = admin.store.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    };
+    let mut text = String::new();
+    match encode(&mut text, &store.registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => {
+            // ERROR: a metric that cannot be written as text is a defect.
+            tracing::error!(%error, "metrics cannot be encoded");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn statusz(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Response {
+    let mut query = uri.query().unwrap_or_default().split('&');
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let accepts_json = accept.is_some_and(|value| value.contains("application/json"));
+    let status = admin.status();
+    if accepts_json || query.any(|pair| pair == "format=json") {
+        axum::Json(status).into_response()
+    } else {
+        status.to_string().into_response()
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line of `larder`: what the words mean, and the exit code.
+
+mod banner;
+mod serve;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use self::serve::ServeError;
+use crate::config::settings_toml;
+use crate::config::{Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources};
+
+/// The environment's `--config`.
+const CONFIG_VARIABLE: &str = "LARDER_CONFIG";
+
+/// Wrong use, or settings that are wrong.
+const USAGE: u8 = 2;
+
+/// What ends a command early.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("{0}")]
+    Settings(Problems),
+    #[error("{0}")]
+    Found(Problems),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("standard output")]
+    Output(#[from] io::Error),
+}
+
+/// Runs `larder` with these arguments, the program's name first; `variable` looks into the
+/// environment, which nothing below reads.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> ExitCode {
+    let outcome = match command().try_get_matches_from(arguments) {
+        Ok(matches) => match matches.subcommand() {
+            Some(("serve", matches)) => serve(matches, variable),
+            Some(("check-config", matches)) => check_config(matches),
+            _ => unreachable!("clap lets no other command through"),
+        },
+        // Help and version come this way too; clap knows which of them is an error.
+        Err(error) => {
+            let printed = error.print();
+            let success = printed.is_ok() && !error.use_stderr();
+            return if success { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    // Nobody is left to tell if standard error is closed.
+    let _closed = writeln!(io::stderr(), "{}", line(&error));
+    if matches!(error, CliError::Settings(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+}
+
+/// The error and what caused it in one line; several settings take a line each.
+fn line(error: &CliError) -> String {
+    if let CliError::Settings(problems) | CliError::Found(problems) = error {
+        return problems.to_string();
+    }
+    let mut line = format!("larder: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _infallible = write!(line, ": {error}");
+        cause = error.source();
+    }
+    line
+}
+
+fn serve(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<(), CliError> {
+    let mut sources = Sources::default();
+    for setting in SETTINGS {
+        if let Some(text) = matches.get_one::<String>(setting.key) {
+            sources.set(Origin::Flag, setting.key, text);
+        }
+    }
+    sources.add_environment(&variable);
+    let named = matches.get_one::<PathBuf>("config").cloned();
+    if let Some(path) = named.or_else(|| variable(CONFIG_VARIABLE).map(PathBuf::from)) {
+        sources.add_file(&path);
+    }
+    let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Settings)?;
+    serve::serve(config)?;
+    Ok(())
+}
+
+fn check_config(matches: &ArgMatches) -> Result<(), CliError> {
+    let mut sources = Sources::default();
+    sources.add_file(matches.get_one::<PathBuf>("FILE").map_or(Path::new(""), PathBuf::as_path));
+    let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Found)?;
+    write!(io::stdout(), "ok\n\n{}", settings_toml(&config.settings()))?;
+    Ok(())
+}
+
+fn command() -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Settings in TOML; flags and the environment go over it")
+        .long_help(format!(
+            "Settings in TOML; flags and the environment go over it.\n\n[env: {CONFIG_VARIABLE}]"
+        ));
+    let file = Arg::new("FILE").required(true).value_parser(value_parser!(PathBuf));
+    Command::new("larder")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("One cache for every build: Bazel, Buck2, ccache and other clients of REAPI 2.12")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("serve")
+                .about("Serve the cache until SIGTERM")
+                .after_help("Flags go over the environment, over the file, over the defaults.")
+                .arg(config)
+                .args(SETTINGS.iter().map(setting_arg)),
+        )
+        .subcommand(
+            Command::new("check-config")
+                .about("Check a file of settings: every problem at once, or the settings in effect")
+                .arg(file.help("Settings in TOML")),
+        )
+}
+
+fn setting_arg(setting: &'static Setting) -> Arg {
+    let default = match setting.fallback {
+        Fallback::Text(text) => format!("\n[default: {text}]"),
+        Fallback::Machine(how) => format!("\n[default: {how}]"),
+        Fallback::Off => String::new(),
+    };
+    let Setting { key, help, advice, .. } = setting;
+    let names = format!("[env: {}] [key: {key}]", setting.variable());
+    let arg = Arg::new(*key)
+        .long(setting.flag())
+        .value_name(setting.value_name)
+        .action(ArgAction::Set)
+        .help(help.trim_end_matches('.'))
+        .long_help(format!("{help} {advice}\n{default}\n{names}"));
+    if setting.is_switch() {
+        return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+    }
+    arg.allow_hyphen_values(true)
+}

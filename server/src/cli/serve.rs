@@ -1,0 +1,92 @@
+//! `larder serve`: start, tell the user, wait for a signal, drain.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, spawn_blocking};
+
+use super::banner::announce;
+use crate::config::Config;
+use crate::run::{Server, StartError};
+use crate::telemetry::{LogError, start_log};
+
+/// What ends `larder serve` other than a signal.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServeError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("no runtime for signals")]
+    Runtime(#[from] io::Error),
+    #[error("defect in the server")]
+    Panic(#[from] JoinError),
+}
+
+/// Serves until SIGTERM or SIGINT. A second signal ends the process at once: whatever was
+/// acknowledged is with the kernel.
+pub(super) fn serve(config: Config) -> Result<(), ServeError> {
+    let style = start_log(&config.log)?;
+    raise_open_files_limit();
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::install()?;
+        let settings = config.clone();
+        let server = tokio::select! {
+            started = spawn_blocking(move || Server::start(settings)) => started??,
+            name = signals.next() => {
+                tracing::info!(signal = name, "stopped before it was ready");
+                return Ok(());
+            }
+        };
+        announce(&server, &config, style);
+        let name = signals.next().await;
+        tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
+        server.shutdown();
+        tokio::select! {
+            ended = spawn_blocking(move || server.wait()) => ended?,
+            name = signals.next() => {
+                tracing::warn!(signal = name, "drain cut short");
+                return Ok(());
+            }
+        }
+        tracing::info!("stopped");
+        Ok(())
+    });
+    // After a second signal a thread is still waiting for the drain.
+    runtime.shutdown_background();
+    outcome
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// The usual soft limit of 1024 is less than a busy server's connections and blobs take.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, current = ?limit.current, "the limit for open files stays");
+    }
+}

@@ -1,0 +1,152 @@
+//! The stacks: which stores there are, and in which order they wrap each other. The only place that decides it.
+//!
+//! - CAS: `metered > guarded > coalesced > hot > disk`
+//! - AC: `metered > complete > hot > disk`
+
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+use larder_action_cache::{
+    ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
+};
+use larder_cas::{
+    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Keyspace,
+    Metered,
+};
+use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
+use larder_protos::Hash;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+
+use crate::config::{Config, Durability};
+
+/// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
+const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
+
+/// Of the hot tier's memory, the share that keeps decoded action results, and the share that remembers trees.
+const HOT_ACTIONS_SHARE: u64 = 8;
+const TREE_MEMO_SHARE: u64 = 8;
+
+/// The stores of a running server. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Stacks {
+    /// The blobs.
+    pub blobs: Arc<dyn BlobStore>,
+    /// The action results.
+    pub actions: Arc<dyn ActionStore>,
+    /// The sizes of blobs that are known by their hash alone.
+    pub sizes: Arc<dyn BlobSizes>,
+    engine: Arc<Engine>,
+}
+
+/// Tells the size of a blob that is named by its hash alone, as HTTP names it.
+pub trait BlobSizes: Debug + Send + Sync + 'static {
+    /// The logical size, where the blob is known here. In memory, at once.
+    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
+}
+
+/// What the stores hold, and what happened since the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct UsageReport {
+    /// Blobs and action results.
+    pub records: u64,
+    /// Their bytes before compression.
+    pub logical_bytes: u64,
+    /// Their bytes on disk.
+    pub stored_bytes: u64,
+    /// Bytes on disk that nothing readable occupies any more.
+    pub dead_bytes: u64,
+    /// The limit for stored and dead bytes together.
+    pub limit_bytes: u64,
+    /// Records that made room for others.
+    pub evictions: u64,
+    /// Records found damaged, and dropped.
+    pub corrupt_records: u64,
+    /// Whether a failed sync has ended writes; reads go on.
+    pub writes_refused: bool,
+}
+
+/// The stores cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// The storage engine refuses its directory.
+    #[error(transparent)]
+    Disk {
+        /// Why.
+        #[from]
+        source: DiskError,
+    },
+}
+
+/// Opens the engine and stacks the stores on it. Blocks.
+pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, ComposeError> {
+    let engine = Arc::new(Engine::open(engine_options(config), Arc::new(RealIo))?);
+    let sizes: Arc<dyn BlobSizes> = Arc::new(EngineSizes(Arc::clone(&engine)));
+    let hot_bytes = config.hot.capacity.as_bytes();
+    let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
+
+    let disk: Arc<dyn BlobStore> = Arc::new(DiskTier::new(Arc::clone(&engine)));
+    let hot_options = HotTierOptions {
+        capacity_bytes: hot_bytes - actions_bytes - memo_bytes,
+        max_blob_bytes: config.hot.max_blob_size.as_bytes(),
+    };
+    let hot = Arc::new(HotTier::new(disk, hot_options));
+    let coalesced = Arc::new(Coalesced::new(hot));
+    let max_blob_bytes = config.max_blob_size.map(|size| size.as_bytes());
+    let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
+    let blobs: Arc<dyn BlobStore> =
+        Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
+
+    let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
+    let hot = Arc::new(HotActions::new(disk, actions_bytes));
+    let complete = Arc::new(Complete::new(hot, Arc::clone(&blobs), memo_bytes, registry));
+    let metrics = ActionMetrics::register(registry);
+    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
+    Ok(Stacks { blobs, actions, sizes, engine })
+}
+
+impl Stacks {
+    /// What is stored, and the limit.
+    pub fn usage(&self) -> UsageReport {
+        let usage = self.engine.usage();
+        UsageReport {
+            records: usage.records,
+            logical_bytes: usage.logical_bytes,
+            stored_bytes: usage.stored_bytes,
+            dead_bytes: usage.dead_bytes,
+            limit_bytes: usage.limit_bytes,
+            evictions: usage.evictions,
+            corrupt_records: usage.corrupt_records,
+            writes_refused: usage.writes_refused,
+        }
+    }
+}
+
+impl fmt::Display for Stacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CAS {}, AC {}", self.blobs, self.actions)
+    }
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    EngineOptions {
+        data_dir: config.data_dir.clone(),
+        max_size_bytes: config.max_size.as_bytes(),
+        durability: match config.durability {
+            Durability::Sync => larder_disk::Durability::Sync,
+            Durability::Interval(interval) => larder_disk::Durability::Interval(interval),
+        },
+        zstd_level: config.compression.level,
+        index_cache_bytes: config.index_cache.as_bytes(),
+        large_blob_bytes: LARGE_BLOB_BYTES,
+    }
+}
+
+#[derive(Debug)]
+struct EngineSizes(Arc<Engine>);
+
+impl BlobSizes for EngineSizes {
+    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
+        self.0.blob_size(keyspace, hash)
+    }
+}

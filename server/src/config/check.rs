@@ -1,0 +1,221 @@
+//! [`check`]: texts in, a [`Config`] out, or everything that is wrong with them.
+//!
+//! Every setting is read here by its key, gets its type and is held against its limits.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::machine::Machine;
+use super::problem::{Origin, Problem, Problems};
+use super::settings::{Fallback, Setting};
+use super::sources::Sources;
+use super::value::{DurabilityWord, Value};
+use super::{ByteSize, Compression, Config, Durability, Hot, Log};
+
+/// Below this not even a few packs fit.
+const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
+const DATA_SIZE_DEFAULT: ByteSize = ByteSize::gib(50);
+const HOT_CAPACITY_DEFAULT: ByteSize = ByteSize::mib(512);
+const HOT_BLOB_DEFAULT: ByteSize = ByteSize::mib(1);
+const INDEX_CACHE: RangeInclusive<ByteSize> = ByteSize::mib(1)..=ByteSize::gib(64);
+const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+const ZSTD_LEVELS: RangeInclusive<i32> = 1..=19;
+const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
+
+/// Texts in, a [`Config`] out, or everything that is wrong with them.
+pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, Problems> {
+    let problems = std::mem::take(&mut sources.problems);
+    let mut reader = Reader { sources, problems };
+    let addresses = reader.addresses();
+    let data_dir = reader.data_dir(machine);
+    let max_size = reader.max_size(data_dir.as_deref(), machine);
+    let max_blob_size = reader.max_blob_size(max_size);
+    let durability = reader.durability();
+    let index_cache = reader.within("index_cache", INDEX_CACHE);
+    let workers = reader.value_or("workers", || Some(machine.cores));
+    let workers = reader.held(workers, "workers", NonZeroUsize::MIN..=WORKERS_MAX);
+    let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
+    let level = reader.within("compression.level", ZSTD_LEVELS);
+    let hot = reader.hot(machine);
+    let log = reader.log();
+    reader.finish(|| {
+        let (listen, admin_listen, unsafe_anonymous) = addresses?;
+        Some(Config {
+            listen,
+            admin_listen,
+            unsafe_anonymous,
+            data_dir: data_dir?,
+            max_size: max_size?,
+            max_blob_size: max_blob_size?,
+            durability: durability?,
+            index_cache: index_cache?,
+            workers: workers?,
+            drain_timeout: drain_timeout?,
+            compression: Compression { level: level? },
+            hot: hot?,
+            log: log?,
+        })
+    })
+}
+
+/// Reads settings one by one; each `None` it gives has left a problem.
+struct Reader {
+    sources: Sources,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
+        let listen: Option<SocketAddr> = self.value("listen");
+        let admin_listen = self.value("admin_listen");
+        let unsafe_anonymous = self.value("unsafe_anonymous");
+        if let (Some(address), Some(false)) = (listen, unsafe_anonymous)
+            && !address.ip().to_canonical().is_loopback()
+        {
+            self.problems.push(Problem::Exposed { address });
+        }
+        if let Some(address) = listen
+            && listen == admin_listen
+            && address.port() != 0
+        {
+            self.problems.push(Problem::SameAddress { address });
+        }
+        Some((listen?, admin_listen?, unsafe_anonymous?))
+    }
+
+    fn data_dir(&mut self, machine: &Machine) -> Option<PathBuf> {
+        let default = machine.cache_dir.as_ref().map(|cache_dir| cache_dir.join("larder"));
+        if default.is_none() && self.text("data_dir").is_none() {
+            let missing = "the user has no home directory";
+            self.problems.push(Problem::NoDefault { key: "data_dir", missing });
+        }
+        self.value_or("data_dir", || default)
+    }
+
+    fn max_size(&mut self, data_dir: Option<&Path>, machine: &Machine) -> Option<ByteSize> {
+        let size = self.value_or("max_size", || {
+            let room = (machine.disk_room)(data_dir?)?;
+            // What the cache already took counts as room, or the limit would fall at every start.
+            let half_bytes = room.free.as_bytes().saturating_add(room.used.as_bytes()) / 2;
+            Some(DATA_SIZE_DEFAULT.min(ByteSize::bytes(half_bytes)))
+        });
+        if size.is_none() && data_dir.is_some() && self.text("max_size").is_none() {
+            let missing = "the free space of the data directory cannot be read";
+            self.problems.push(Problem::NoDefault { key: "max_size", missing });
+        }
+        self.held(size, "max_size", DATA_SIZE_MIN..=ByteSize::bytes(u64::MAX))
+    }
+
+    /// The outer `None` left a problem, the inner is no limit.
+    fn max_blob_size(&mut self, max_size: Option<ByteSize>) -> Option<Option<ByteSize>> {
+        if self.text("max_blob_size").is_none() {
+            return Some(None);
+        }
+        let size = self.value("max_blob_size");
+        let limit = max_size.unwrap_or(ByteSize::bytes(u64::MAX));
+        self.held(size, "max_blob_size", ByteSize::bytes(1)..=limit).map(Some)
+    }
+
+    fn durability(&mut self) -> Option<Durability> {
+        let word = self.value("durability");
+        let interval = self.within("sync_interval", SYNC_INTERVAL);
+        match word? {
+            DurabilityWord::Interval => Some(Durability::Interval(interval?)),
+            DurabilityWord::Sync => Some(Durability::Sync),
+        }
+    }
+
+    fn hot(&mut self, machine: &Machine) -> Option<Hot> {
+        let eighth = ByteSize::bytes(machine.memory.as_bytes() / 8);
+        let capacity = self.value_or("hot.capacity", || Some(HOT_CAPACITY_DEFAULT.min(eighth)));
+        let capacity = self.held(capacity, "hot.capacity", ByteSize::bytes(0)..=machine.memory);
+        let limit = capacity.unwrap_or(ByteSize::bytes(u64::MAX));
+        let blob = self.value_or("hot.max_blob_size", || Some(HOT_BLOB_DEFAULT.min(limit)));
+        let blob = self.held(blob, "hot.max_blob_size", ByteSize::bytes(0)..=limit);
+        Some(Hot { capacity: capacity?, max_blob_size: blob? })
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let level = self.value("log.level");
+        let format = self.value("log.format");
+        Some(Log { level: level?, format: format? })
+    }
+
+    fn finish(self, build: impl FnOnce() -> Option<Config>) -> Result<Config, Problems> {
+        if !self.problems.is_empty() {
+            return Err(Problems(self.problems));
+        }
+        Ok(build().expect("a setting without a value has left a problem"))
+    }
+
+    fn text(&self, key: &'static str) -> Option<(Origin, String)> {
+        let (origin, text) = self.sources.strongest(key)?;
+        Some((origin.clone(), text.to_owned()))
+    }
+
+    /// A setting whose fallback is a text.
+    fn value<T: Value>(&mut self, key: &'static str) -> Option<T> {
+        let setting = Setting::find(key).expect("the key is in the table");
+        let (origin, text) = match (self.text(key), setting.fallback) {
+            (Some(said), _) => said,
+            (None, Fallback::Text(text)) => (Origin::Default, text.to_owned()),
+            (None, Fallback::Machine(_) | Fallback::Off) => return None,
+        };
+        let value = T::read(&text);
+        if value.is_none() {
+            self.problems.push(Problem::Malformed {
+                key,
+                value: text,
+                expected: T::EXPECTED,
+                origin,
+            });
+        }
+        value
+    }
+
+    /// A setting whose fallback comes from the machine.
+    fn value_or<T: Value>(
+        &mut self,
+        key: &'static str,
+        fallback: impl FnOnce() -> Option<T>,
+    ) -> Option<T> {
+        if self.text(key).is_some() { self.value(key) } else { fallback() }
+    }
+
+    fn within<T: Value + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        limits: RangeInclusive<T>,
+    ) -> Option<T> {
+        let value = self.value(key);
+        self.held(value, key, limits)
+    }
+
+    /// The value if it is within its limits.
+    fn held<T: Value + PartialOrd>(
+        &mut self,
+        value: Option<T>,
+        key: &'static str,
+        limits: RangeInclusive<T>,
+    ) -> Option<T> {
+        let value = value?;
+        let (side, limit) = match &value {
+            value if value < limits.start() => ("below", limits.start()),
+            value if value > limits.end() => ("over", limits.end()),
+            _ => return Some(value),
+        };
+        let origin = self.text(key).map_or(Origin::Default, |(origin, _)| origin);
+        self.problems.push(Problem::OutOfRange {
+            key,
+            value: value.show(),
+            side,
+            limit: limit.show(),
+            origin,
+        });
+        None
+    }
+}

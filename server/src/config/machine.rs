@@ -1,0 +1,110 @@
+//! [`Machine`]: the facts that defaults are made from.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use etcetera::BaseStrategy as _;
+
+use super::ByteSize;
+use crate::bounded_read::bounded_read;
+
+/// The facts that defaults are made from. Plain values, so that a test can make one up.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Where this user's programs keep what can be fetched again.
+    pub cache_dir: Option<PathBuf>,
+    /// Cores this process may use.
+    pub cores: NonZeroUsize,
+    /// Memory of the machine or of the control group, whichever is less.
+    pub memory: ByteSize,
+    /// What a data directory may have.
+    pub disk_room: fn(&Path) -> Option<DiskRoom>,
+}
+
+/// What a data directory has and could have.
+#[derive(Copy, Clone, Debug)]
+pub struct DiskRoom {
+    /// Free for this user on the file system.
+    pub free: ByteSize,
+    /// Taken by the directory's files.
+    pub used: ByteSize,
+}
+
+impl Machine {
+    /// Asks the operating system.
+    pub fn inspect() -> Self {
+        Self {
+            cache_dir: etcetera::choose_base_strategy().ok().map(|base| base.cache_dir()),
+            cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            memory: memory(),
+            disk_room,
+        }
+    }
+}
+
+fn memory() -> ByteSize {
+    let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion, reason = "the fields are as wide as the platform's long")]
+    let physical_bytes = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
+    ByteSize::bytes(control_group_limit_bytes().map_or(physical_bytes, |x| x.min(physical_bytes)))
+}
+
+/// The limit of version 2 of control groups; `max`, no limit, is no number.
+fn control_group_limit_bytes() -> Option<u64> {
+    let membership = bounded_read(Path::new("/proc/self/cgroup"), 1 << 16).ok()?;
+    let own = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own_directory = Path::new("/sys/fs/cgroup").join(own);
+    let limits = own_directory.ancestors().take_while(|path| path.starts_with("/sys/fs/cgroup"));
+    limits
+        .filter_map(|path| bounded_read(&path.join("memory.max"), 64).ok()?.trim().parse().ok())
+        .min()
+}
+
+fn disk_room(data_dir: &Path) -> Option<DiskRoom> {
+    let absolute = std::path::absolute(data_dir).ok()?;
+    let existing = absolute.ancestors().find(|path| path.exists())?;
+    let file_system = rustix::fs::statvfs(existing).ok()?;
+    let free_bytes = file_system.f_bavail.saturating_mul(file_system.f_frsize);
+    Some(DiskRoom {
+        free: ByteSize::bytes(free_bytes),
+        used: ByteSize::bytes(tree_bytes(data_dir)),
+    })
+}
+
+/// What cannot be read counts as nothing: this only feeds a default.
+fn tree_bytes(root: &Path) -> u64 {
+    let mut directories = vec![root.to_owned()];
+    let mut total_bytes = 0;
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => directories.push(entry.path()),
+                Ok(metadata) => total_bytes += metadata.len(),
+                Err(_) => {}
+            }
+        }
+    }
+    total_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_something() {
+        let machine = Machine::inspect();
+        assert!(machine.memory > ByteSize::mib(16), "{machine:?}");
+    }
+
+    #[test]
+    fn room_is_found_for_a_directory_that_does_not_exist_yet() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("a")).unwrap();
+        std::fs::write(directory.path().join("a/b"), [0; 100]).unwrap();
+        let room = disk_room(directory.path()).unwrap();
+        assert_eq!(room.used, ByteSize::bytes(100));
+        assert!(disk_room(&directory.path().join("x/y")).unwrap().used == ByteSize::bytes(0));
+    }
+}

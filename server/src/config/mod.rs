@@ -1,0 +1,150 @@
+//! [`Config`]: what the server is told, checked; flags over environment over file over defaults.
+//!
+//! Parse ([`Sources`]) → check (all problems at once) → [`Config`]. Nothing is opened before.
+
+mod check;
+mod machine;
+mod problem;
+mod settings;
+mod size;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod text;
+mod value;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use self::machine::{DiskRoom, Machine};
+pub use self::problem::{Origin, Problem, Problems};
+pub use self::settings::{Fallback, SETTINGS, Setting};
+pub use self::size::{ByteSize, ByteSizeError};
+pub use self::sources::Sources;
+pub use self::text::{example_toml, settings_toml};
+use self::value::{DurabilityWord, Value as _};
+
+/// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
+/// under the name of the field.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where health, metrics and status are read.
+    pub admin_listen: SocketAddr,
+    /// Where everything is stored.
+    pub data_dir: PathBuf,
+    /// The limit for the data directory.
+    pub max_size: ByteSize,
+    /// The limit for one blob, if there is one.
+    pub max_blob_size: Option<ByteSize>,
+    /// What an acknowledged upload survives: `durability` and `sync_interval`.
+    pub durability: Durability,
+    /// The target for sled's page cache.
+    pub index_cache: ByteSize,
+    /// Threads that serve connections.
+    pub workers: NonZeroUsize,
+    /// How long requests in flight may take to end.
+    pub drain_timeout: Duration,
+    /// Whether listening beyond loopback was allowed.
+    pub unsafe_anonymous: bool,
+    /// Blobs at rest.
+    pub compression: Compression,
+    /// The tier in memory.
+    pub hot: Hot,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// What an acknowledged upload survives.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum Durability {
+    /// A crash of the server; a power cut takes what was not yet synced, at this interval.
+    Interval(Duration),
+    /// Also a power cut.
+    Sync,
+}
+
+/// Blobs at rest.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Compression {
+    /// zstd's level, 1 to 19.
+    pub level: i32,
+}
+
+/// The tier in memory.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Hot {
+    /// Bytes of blobs and action results; 0 is off.
+    pub capacity: ByteSize,
+    /// The largest blob that may enter.
+    pub max_blob_size: ByteSize,
+}
+
+/// What is logged and how.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Log {
+    /// Which lines.
+    pub level: LogFilter,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// A filter that tracing can read, such as `info` or `warn,larder_disk=debug`.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How a log line looks.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub enum LogFormat {
+    /// Human on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Checks what the sources say, and fills in what they leave out.
+    pub fn check(sources: Sources, machine: &Machine) -> Result<Self, Problems> {
+        check::check(sources, machine)
+    }
+
+    /// Every setting in effect with its value, in the order of [`SETTINGS`]; one that is off is
+    /// left out. Put into [`Sources`], it gives the same configuration again.
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        let sync_interval = match self.durability {
+            Durability::Interval(interval) => Some(interval.show()),
+            Durability::Sync => None,
+        };
+        let shown = [
+            ("listen", Some(self.listen.show())),
+            ("admin_listen", Some(self.admin_listen.show())),
+            ("data_dir", Some(self.data_dir.show())),
+            ("max_size", Some(self.max_size.show())),
+            ("max_blob_size", self.max_blob_size.map(|size| size.show())),
+            ("durability", Some(DurabilityWord::from(self.durability).show())),
+            ("sync_interval", sync_interval),
+            ("index_cache", Some(self.index_cache.show())),
+            ("workers", Some(self.workers.show())),
+            ("drain_timeout", Some(self.drain_timeout.show())),
+            ("unsafe_anonymous", Some(self.unsafe_anonymous.show())),
+            ("compression.level", Some(self.compression.level.show())),
+            ("hot.capacity", Some(self.hot.capacity.show())),
+            ("hot.max_blob_size", Some(self.hot.max_blob_size.show())),
+            ("log.level", Some(self.log.level.show())),
+            ("log.format", Some(self.log.format.show())),
+        ];
+        shown.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}

@@ -1,0 +1,206 @@
+//! [`Problem`]: what is wrong with a setting; [`Problems`]: all of it, found in one go.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::settings::{SETTINGS, Setting};
+
+/// Where a value came from, strongest first.
+#[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// The environment.
+    Environment,
+    /// The file that `--config` names.
+    File(PathBuf),
+    /// The table of settings, or the machine.
+    Default,
+}
+
+/// One thing that is wrong. The text begins with the path of the setting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The text cannot be read.
+    #[error("{key}: {value:?} is not {expected} (from {})", origin.of(key))]
+    Malformed {
+        /// Which setting.
+        key: &'static str,
+        /// Its text.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+        /// Who said it.
+        origin: Origin,
+    },
+    /// The value is outside its limits.
+    #[error("{key}: {value} is {side} the limit of {limit} (from {})", origin.of(key))]
+    OutOfRange {
+        /// Which setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// `below` or `over`.
+        side: &'static str,
+        /// The limit that it breaks, and whose limit it is.
+        limit: String,
+        /// Who said it.
+        origin: Origin,
+    },
+    /// Nothing in the table of settings has this name.
+    #[error("{key}: unknown setting{}", DidYouMean(key))]
+    Unknown {
+        /// The name.
+        key: String,
+    },
+    /// A table, an array or a date where one value belongs.
+    #[error("{key}: {found} where one value belongs")]
+    NotOneValue {
+        /// Which setting.
+        key: String,
+        /// With its article.
+        found: &'static str,
+    },
+    /// No default can be found on this machine.
+    #[error("{key}: no default on this machine; {missing}")]
+    NoDefault {
+        /// Which setting.
+        key: &'static str,
+        /// What the default needs.
+        missing: &'static str,
+    },
+    /// Clients and admin on one address.
+    #[error("admin_listen: {address} is the address of listen as well")]
+    SameAddress {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Reachable from other machines, and nobody is asked who they are.
+    #[error(
+        "listen: {address} is reachable from other machines and there is no authentication; listen \
+         on 127.0.0.1, or give --unsafe-anonymous if everyone who can connect may read and write"
+    )]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("{}:{line}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What the parser said.
+        message: String,
+    },
+}
+
+/// Everything that is wrong, in the order of the table; never empty.
+#[derive(Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Origin {
+    fn of(&self, key: &str) -> String {
+        let setting = Setting::find(key);
+        match (self, setting) {
+            (Self::Flag, Some(setting)) => format!("--{}", setting.flag()),
+            (Self::Environment, Some(setting)) => setting.variable(),
+            (Self::File(path), _) => path.display().to_string(),
+            _ => "the default".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            let separator = if position == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The nearest name, if one is near.
+struct DidYouMean<'a>(&'a str);
+
+/// Edits that still count as a slip of the finger.
+const SLIP_EDITS_MAX: usize = 3;
+
+impl fmt::Display for DidYouMean<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `capacity` and `hot-capacity` are not few edits away from `hot.capacity`, but meant.
+        let flag = self.0.replace(['.', '_'], "-");
+        let by_form = SETTINGS.iter().find(|setting| {
+            let setting_flag = setting.flag();
+            setting_flag == flag || setting_flag.ends_with(&format!("-{flag}"))
+        });
+        let by_edits = || {
+            let distances = SETTINGS.iter().map(|setting| (edits(setting.key, self.0), setting));
+            let nearest = distances.min_by_key(|(distance, _)| *distance);
+            nearest.filter(|(distance, _)| *distance <= SLIP_EDITS_MAX).map(|(_, setting)| setting)
+        };
+        match by_form.or_else(by_edits) {
+            Some(setting) => write!(f, "; did you mean {}?", setting.key),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Levenshtein's distance, row by row. Bounded by the callers' short names: a long `to` is cut.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (from_index, from_char) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = from_index + 1;
+        for (to_index, to_char) in to.iter().enumerate() {
+            let substituted = diagonal + usize::from(from_char != *to_char);
+            diagonal = row[to_index + 1];
+            row[to_index + 1] = substituted.min(diagonal + 1).min(row[to_index] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_what_was_meant() {
+        for (key, expect) in [
+            ("lisen", "; did you mean listen?"),
+            ("max-size", "; did you mean max_size?"),
+            ("hot_capacity", "; did you mean hot.capacity?"),
+            ("capacity", "; did you mean hot.capacity?"),
+            ("log.levle", "; did you mean log.level?"),
+            ("flux_compensator", ""),
+        ] {
+            assert_eq!(DidYouMean(key).to_string(), expect, "{key}");
+        }
+    }
+
+    #[test]
+    fn edits_are_counted() {
+        for (from, to, expect) in
+            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0)]
+        {
+            assert_eq!(edits(from, to), expect);
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! [`SETTINGS`]: every setting there is, declared once.
+//!
+//! A flag, an environment variable, the key in the file, the help text and `larder.example.toml`
+//! are all derived from this table; `check.rs` gives each value its type and its limits.
+
+/// One setting: what it is called, what it does, what goes wrong.
+#[derive(Debug)]
+pub struct Setting {
+    /// The path in the file, such as `hot.capacity`.
+    pub key: &'static str,
+    /// What stands for the value in the help text.
+    pub value_name: &'static str,
+    /// What holds where no source says anything.
+    pub fallback: Fallback,
+    /// What it is, in one sentence.
+    pub help: &'static str,
+    /// What too small or too large looks like, or what else to know.
+    pub advice: &'static str,
+}
+
+/// The value of a setting that no source gives.
+#[derive(Copy, Clone, Debug)]
+pub enum Fallback {
+    /// This text.
+    Text(&'static str),
+    /// Found from the machine, in this way.
+    Machine(&'static str),
+    /// Nothing: the feature is off.
+    Off,
+}
+
+impl Setting {
+    /// Without the leading dashes: `hot-capacity`.
+    pub fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    /// `LARDER_HOT_CAPACITY`.
+    pub fn variable(&self) -> String {
+        format!("LARDER_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// A switch may stand on the command line without a value.
+    pub fn is_switch(&self) -> bool {
+        self.value_name == "BOOL"
+    }
+
+    /// The setting of that name.
+    pub fn find(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+}
+
+/// In the order of the help text and of the example file; those of a section stand together.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "listen",
+        value_name: "ADDRESS",
+        fallback: Fallback::Text("127.0.0.1:8980"),
+        help: "Where clients connect: gRPC and the HTTP/1.1 cache on one port.",
+        advice: "Port 0 takes a free one. Beyond loopback only with unsafe_anonymous, since anyone \
+                 who can connect can then read and write the cache.",
+    },
+    Setting {
+        key: "admin_listen",
+        value_name: "ADDRESS",
+        fallback: Fallback::Text("127.0.0.1:8981"),
+        help: "Where health, metrics and status are read: /livez, /readyz, /metrics, /statusz.",
+        advice: "Shows settings and counters to whoever connects, never the content of blobs.",
+    },
+    Setting {
+        key: "data_dir",
+        value_name: "DIR",
+        fallback: Fallback::Machine("larder in the user's cache directory"),
+        help: "Where blobs and action results are stored; created if need be.",
+        advice: "One server at a time. On a network file system restarts and evictions are slow.",
+    },
+    Setting {
+        key: "max_size",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("50GiB, or half of the disk space it can have if that is less"),
+        help: "How much disk the data directory may take; the least recently used goes first.",
+        advice: "Too small: larder_tier_evictions_total{tier=\"disk\"} grows all day and yesterday's \
+                 build is cold. Too large: the disk fills and uploads end with RESOURCE_EXHAUSTED.",
+    },
+    Setting {
+        key: "max_blob_size",
+        value_name: "SIZE",
+        fallback: Fallback::Off,
+        help: "The largest blob that is accepted; without it, any that fits.",
+        advice: "Too small: uploads of large outputs are refused and their actions run every time.",
+    },
+    Setting {
+        key: "durability",
+        value_name: "interval|sync",
+        fallback: Fallback::Text("interval"),
+        help: "What an acknowledged upload survives: a crash of the server, or also a power cut.",
+        advice: "interval syncs every sync_interval, and what a power cut takes is a miss, never a \
+                 wrong byte. sync syncs before each answer; small uploads then take the disk's \
+                 flush latency.",
+    },
+    Setting {
+        key: "sync_interval",
+        value_name: "DURATION",
+        fallback: Fallback::Text("1s"),
+        help: "How often written data is synced to the disk, with durability interval.",
+        advice: "Too small: the disk is busy with flushes. Too large: a power cut takes more.",
+    },
+    Setting {
+        key: "index_cache",
+        value_name: "SIZE",
+        fallback: Fallback::Text("64MiB"),
+        help: "Memory for pages of the index on disk; look-ups use their own table.",
+        advice: "Too small: a restart and bursts of uploads read the index from the disk.",
+    },
+    Setting {
+        key: "workers",
+        value_name: "COUNT",
+        fallback: Fallback::Machine("the number of cores"),
+        help: "Threads that serve connections, each with a runtime of its own.",
+        advice: "Too few: cores idle under load. More than cores: latency rises, throughput does \
+                 not.",
+    },
+    Setting {
+        key: "drain_timeout",
+        value_name: "DURATION",
+        fallback: Fallback::Text("30s"),
+        help: "How long requests in flight may take to end after SIGTERM.",
+        advice: "Too small: long uploads are cut. Larger than the grace period of what stops the \
+                 server: it is killed while it waits.",
+    },
+    Setting {
+        key: "unsafe_anonymous",
+        value_name: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Allow listening beyond loopback without authentication.",
+        advice: "For closed networks: whoever can write the cache decides what everyone's builds \
+                 take from it.",
+    },
+    Setting {
+        key: "compression.level",
+        value_name: "LEVEL",
+        fallback: Fallback::Text("1"),
+        help: "zstd's level for blobs at rest, 1 to 19.",
+        advice: "Too large: uploads take CPU many times over for a few per cent of disk.",
+    },
+    Setting {
+        key: "hot.capacity",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("512MiB, or an eighth of the memory if that is less"),
+        help: "Memory for the hottest blobs and action results; the index is not counted.",
+        advice: "Too small: larder_tier_evictions_total{tier=\"hot\"} grows as fast as \
+                 larder_tier_puts_total. Too large: the page cache, which helps every read, \
+                 shrinks. 0 turns the tier off.",
+    },
+    Setting {
+        key: "hot.max_blob_size",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("1MiB, or hot.capacity if that is less"),
+        help: "The largest blob that enters the hot tier.",
+        advice: "Too large: one big artifact pushes thousands of small blobs out.",
+    },
+    Setting {
+        key: "log.level",
+        value_name: "FILTER",
+        fallback: Fallback::Text("info"),
+        help: "What is logged: error, warn, info, debug, trace, or a filter for each module.",
+        advice: "Such as info,larder_disk=debug. debug writes a line for each connection.",
+    },
+    Setting {
+        key: "log.format",
+        value_name: "auto|human|json",
+        fallback: Fallback::Text("auto"),
+        help: "How it is logged; auto is human on a terminal and JSON otherwise.",
+        advice: "Logs go to standard error.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_from_the_key() {
+        let setting = Setting::find("hot.max_blob_size").unwrap();
+        assert_eq!(setting.flag(), "hot-max-blob-size");
+        assert_eq!(setting.variable(), "LARDER_HOT_MAX_BLOB_SIZE");
+    }
+
+    #[test]
+    fn no_two_settings_share_a_flag() {
+        let flags: HashSet<_> = SETTINGS.iter().map(Setting::flag).collect();
+        assert_eq!(flags.len(), SETTINGS.len());
+    }
+}

@@ -1,0 +1,98 @@
+//! [`Sources`]: what flags, environment and file say, as text, before anything is checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+
+use super::problem::{Origin, Problem};
+use super::settings::{SETTINGS, Setting};
+use crate::bounded_read::bounded_read;
+
+/// A longer configuration file is a mistake, such as `--config` with the path of a log.
+const FILE_LIMIT_BYTES: u64 = 1 << 20;
+
+/// The texts of all settings that some source gives; flags win over the environment, the
+/// environment over the file.
+#[derive(Debug, Default)]
+pub struct Sources {
+    texts: BTreeMap<&'static str, BTreeMap<Origin, String>>,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Sources {
+    /// Adds one value, as its source writes it. A key that no setting has becomes a problem.
+    pub fn set(&mut self, origin: Origin, key: &str, text: impl Into<String>) {
+        match Setting::find(key) {
+            Some(setting) => {
+                self.texts.entry(setting.key).or_default().insert(origin, text.into());
+            }
+            None => self.problems.push(Problem::Unknown { key: key.to_owned() }),
+        }
+    }
+
+    /// Takes each setting's variable out of the environment. Other variables that begin with
+    /// `LARDER_` are left alone: Kubernetes sets some for a service named `larder`.
+    pub fn add_environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        for setting in SETTINGS {
+            if let Some(text) = variable(&setting.variable()) {
+                self.set(Origin::Environment, setting.key, text);
+            }
+        }
+    }
+
+    /// Reads a TOML file; what is wrong with it becomes problems.
+    pub fn add_file(&mut self, path: &Path) {
+        match bounded_read(path, FILE_LIMIT_BYTES) {
+            Ok(text) => self.add_toml(path, &text),
+            Err(source) => self.problems.push(Problem::File { path: path.to_owned(), source }),
+        }
+    }
+
+    /// The strongest source's text for a setting.
+    pub(super) fn strongest(&self, key: &'static str) -> Option<(&Origin, &str)> {
+        let (origin, text) = self.texts.get(key)?.first_key_value()?;
+        Some((origin, text))
+    }
+
+    fn add_toml(&mut self, path: &Path, text: &str) {
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.add_table(&Origin::File(path.to_owned()), "", table),
+            Err(error) => {
+                let offset = error.span().map_or(0, |span| span.start.min(text.len()));
+                let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+                let message = error.message().to_owned();
+                self.problems.push(Problem::Syntax { path: PathBuf::from(path), line, message });
+            }
+        }
+    }
+
+    fn add_table(&mut self, origin: &Origin, prefix: &str, table: toml::Table) {
+        for (name, value) in table {
+            let key = format!("{prefix}{name}");
+            match value {
+                Value::String(text) => self.set(origin.clone(), &key, text),
+                Value::Integer(number) => self.set(origin.clone(), &key, number.to_string()),
+                Value::Float(number) => self.set(origin.clone(), &key, number.to_string()),
+                Value::Boolean(yes) => self.set(origin.clone(), &key, yes.to_string()),
+                Value::Table(inner) if is_section(&key) => {
+                    self.add_table(origin, &format!("{key}."), inner);
+                }
+                Value::Table(_) => self.not_one_value(key, "a table"),
+                Value::Array(_) => self.not_one_value(key, "an array"),
+                Value::Datetime(_) => self.not_one_value(key, "a date"),
+            }
+        }
+    }
+
+    fn not_one_value(&mut self, key: String, found: &'static str) {
+        self.problems.push(match Setting::find(&key) {
+            Some(_) => Problem::NotOneValue { key, found },
+            None => Problem::Unknown { key },
+        });
+    }
+}
+
+fn is_section(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.starts_with(&format!("{name}.")))
+}

@@ -1,0 +1,217 @@
+//! Precedence, all problems at once, and that no setting is forgotten anywhere.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn machine() -> Machine {
+    Machine {
+        cache_dir: Some(PathBuf::from("/home/builder/.cache")),
+        cores: NonZeroUsize::new(4).unwrap(),
+        memory: ByteSize::gib(2),
+        disk_room: |_| Some(DiskRoom { free: ByteSize::gib(30), used: ByteSize::gib(10) }),
+    }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn check(sources: Sources) -> Result<Config, Vec<String>> {
+    Config::check(sources, &machine())
+        .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+}
+
+fn defaults() -> Config {
+    check(Sources::default()).unwrap()
+}
+
+fn flags(pairs: &[(&str, &str)]) -> Sources {
+    let mut sources = Sources::default();
+    for (key, text) in pairs {
+        sources.set(Origin::Flag, key, *text);
+    }
+    sources
+}
+
+#[test]
+fn defaults_fit_the_machine() {
+    let config = defaults();
+    assert_eq!(config.data_dir, Path::new("/home/builder/.cache/larder"));
+    assert_eq!(config.max_size, ByteSize::gib(20));
+    assert_eq!(config.hot.capacity, ByteSize::mib(256));
+    assert_eq!(config.workers.get(), 4);
+    assert_eq!(config.max_blob_size, None);
+}
+
+#[test]
+fn flags_over_environment_over_file_over_default() {
+    // Which of the sources speak, and what holds then.
+    for (flag, variable, in_file, expect) in [
+        (None, None, None, "info"),
+        (None, None, Some("warn"), "warn"),
+        (None, Some("debug"), None, "debug"),
+        (None, Some("debug"), Some("warn"), "debug"),
+        (Some("error"), None, None, "error"),
+        (Some("error"), None, Some("warn"), "error"),
+        (Some("error"), Some("debug"), None, "error"),
+        (Some("error"), Some("debug"), Some("warn"), "error"),
+    ] {
+        let mut sources = Sources::default();
+        if let Some(text) = in_file {
+            sources.add_file(file(&format!("log.level = '{text}'")).path());
+        }
+        sources.add_environment(|name| {
+            variable.filter(|_| name == "LARDER_LOG_LEVEL").map(str::to_owned)
+        });
+        if let Some(text) = flag {
+            sources.set(Origin::Flag, "log.level", text);
+        }
+        let config = check(sources).unwrap();
+        assert_eq!(config.log.level.as_str(), expect, "{flag:?} {variable:?} {in_file:?}");
+    }
+}
+
+#[test]
+fn every_setting_is_read_from_the_file_and_from_the_environment() {
+    for setting in SETTINGS {
+        // No setting takes an empty text, so each that is read complains.
+        let mut from_file = Sources::default();
+        from_file.add_file(file(&format!("{} = ''", setting.key)).path());
+        let mut from_environment = Sources::default();
+        from_environment.add_environment(|name| (name == setting.variable()).then(String::new));
+        for (sources, origin) in
+            [(from_file, "/tmp"), (from_environment, setting.variable().as_str())]
+        {
+            let problems = check(sources).unwrap_err().join("\n");
+            let expect = format!("{}: \"\" is not ", setting.key);
+            assert!(problems.starts_with(&expect), "{problems}");
+            assert!(problems.contains(&format!("(from {origin}")), "{problems}");
+        }
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let file = file(
+        "max_sise = '1GiB'\n\
+         listen = ['127.0.0.1:1']\n\
+         hot = { capacity = '9GiB', capasity = 3 }\n\
+         [compression]\n\
+         level = 20\n\
+         [flux]\n\
+         density = 1\n",
+    );
+    let mut sources = flags(&[("workers", "0"), ("drain_timeout", "2h")]);
+    sources.add_file(file.path());
+    let path = file.path().display();
+    let problems = check(sources).unwrap_err();
+    for expect in [
+        "max_sise: unknown setting; did you mean max_size?".to_owned(),
+        "listen: an array where one value belongs".to_owned(),
+        "hot.capasity: unknown setting; did you mean hot.capacity?".to_owned(),
+        "flux: unknown setting".to_owned(),
+        "workers: \"0\" is not a whole number from 1 on (from --workers)".to_owned(),
+        "drain_timeout: 2h is over the limit of 1h (from --drain-timeout)".to_owned(),
+        format!("compression.level: 20 is over the limit of 19 (from {path})"),
+        format!("hot.capacity: 9GiB is over the limit of 2GiB (from {path})"),
+    ] {
+        assert!(problems.contains(&expect), "{expect} is not in {problems:#?}");
+    }
+    assert_eq!(problems.len(), 8, "{problems:#?}");
+}
+
+#[test]
+fn limits_that_depend_on_others() {
+    for (pairs, expect) in [
+        (
+            &[("listen", "0.0.0.0:8980")][..],
+            "listen: 0.0.0.0:8980 is reachable from other machines",
+        ),
+        (&[("listen", "[::]:0")], "listen: [::]:0 is reachable from other machines"),
+        (&[("listen", "127.0.0.1:8981")], "admin_listen: 127.0.0.1:8981 is the address of listen"),
+        (
+            &[("max_size", "1GiB"), ("max_blob_size", "2GiB")],
+            "max_blob_size: 2GiB is over the limit of 1GiB",
+        ),
+        (
+            &[("hot.capacity", "1MiB"), ("hot.max_blob_size", "2MiB")],
+            "hot.max_blob_size: 2MiB is over the limit of 1MiB",
+        ),
+        (&[("sync_interval", "1ms")], "sync_interval: 1ms is below the limit of 10ms"),
+        (&[("max_size", "1kB")], "max_size: 1kB is below the limit of 16MiB"),
+    ] {
+        let problems = check(flags(pairs)).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].starts_with(expect), "{problems:#?}");
+    }
+    for pairs in [
+        &[("listen", "0.0.0.0:8980"), ("unsafe_anonymous", "true")][..],
+        &[("listen", "[::1]:8980")],
+        &[("listen", "[::ffff:127.0.0.1]:8980")],
+        &[("listen", "127.0.0.1:0"), ("admin_listen", "127.0.0.1:0")],
+        &[("hot.capacity", "0")],
+    ] {
+        check(flags(pairs)).unwrap();
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    for (text, expect) in [
+        ("listen = '127.0.0.1:1'\n= 3\n".to_owned(), ":2: "),
+        ("#".repeat((1 << 20) + 1), "longer than the limit of 1048576 B"),
+    ] {
+        let mut sources = Sources::default();
+        sources.add_file(file(&text).path());
+        let problems = check(sources).unwrap_err();
+        assert!(problems[0].contains(expect), "{problems:#?}");
+    }
+    let mut sources = Sources::default();
+    sources.add_file(Path::new("/nonexistent/larder.toml"));
+    let problems = check(sources).unwrap_err();
+    assert!(problems[0].starts_with("/nonexistent/larder.toml: No such file"), "{problems:#?}");
+}
+
+#[test]
+fn a_machine_without_facts_names_the_setting_to_give() {
+    let bare = Machine { cache_dir: None, disk_room: |_| None, ..machine() };
+    let problems = Config::check(Sources::default(), &bare).unwrap_err().to_string();
+    assert!(problems.starts_with("data_dir: no default on this machine"), "{problems}");
+    let problems = Config::check(flags(&[("data_dir", "/d")]), &bare).unwrap_err().to_string();
+    assert!(problems.starts_with("max_size: no default on this machine"), "{problems}");
+    Config::check(flags(&[("data_dir", "/d"), ("max_size", "1GiB")]), &bare).unwrap();
+}
+
+#[test]
+fn what_is_shown_checks_to_the_same() {
+    let config = check(flags(&[
+        ("max_blob_size", "1GiB"),
+        ("durability", "interval"),
+        ("sync_interval", "1s 500ms"),
+        ("log.level", "warn,larder_disk=debug"),
+        ("hot.capacity", "100MB"),
+    ]))
+    .unwrap();
+    let shown = config.settings();
+    let keys: Vec<_> = shown.iter().map(|(key, _)| *key).collect();
+    assert_eq!(keys, SETTINGS.iter().map(|setting| setting.key).collect::<Vec<_>>());
+    let mut sources = Sources::default();
+    sources.add_file(file(&settings_toml(&shown)).path());
+    assert_eq!(check(sources).unwrap(), config);
+}
+
+#[test]
+fn the_example_file_is_the_table_and_the_defaults() {
+    let expect = example_toml();
+    if include_str!("../../larder.example.toml") != expect {
+        let path = std::env::temp_dir().join("larder.example.toml");
+        std::fs::write(&path, expect).unwrap();
+        panic!("the table has changed: cp {} server/larder.example.toml", path.display());
+    }
+    let mut sources = Sources::default();
+    sources.add_file(file(&expect).path());
+    assert_eq!(check(sources).unwrap(), defaults());
+}

@@ -1,0 +1,63 @@
+//! `ActionCache`.
+
+use std::sync::Arc;
+
+use larder_action_cache::{ActionEntry, InlineHints, inline, outline};
+use larder_cas::RequestCx;
+use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
+use larder_protos::services::action_cache_server::ActionCache;
+use tonic::{Request, Response, Status};
+
+use crate::edge::functions::Said;
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
+use crate::edge::status::grpc_status;
+
+#[derive(Clone, Debug)]
+pub(crate) struct ActionCacheService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl ActionCache for ActionCacheService {
+    async fn get_action_result(
+        &self,
+        request: Request<GetActionResultRequest>,
+    ) -> Result<Response<ActionResult>, Status> {
+        let request = request.into_inner();
+        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
+        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let action = said.require("action_digest", request.action_digest.as_ref());
+        let key = partition.action(*action.map_err(grpc_status)?.hash());
+        let cx = RequestCx::RAW;
+        let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
+        let entry = found
+            .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;
+        let mut result = entry.result().clone();
+        let hints = InlineHints {
+            stdout: request.inline_stdout,
+            stderr: request.inline_stderr,
+            output_files: request.inline_output_files,
+        };
+        inline(&cx, &key, &mut result, &hints, &*self.0.blobs).await.map_err(grpc_status)?;
+        Ok(Response::new(result))
+    }
+
+    async fn update_action_result(
+        &self,
+        request: Request<UpdateActionResultRequest>,
+    ) -> Result<Response<ActionResult>, Status> {
+        let request = request.into_inner();
+        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
+        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let action = said.require("action_digest", request.action_digest.as_ref());
+        let key = partition.action(*action.map_err(grpc_status)?.hash());
+        let Some(result) = request.action_result else {
+            return Err(Status::invalid_argument("the request has no action_result"));
+        };
+        let cx = RequestCx::RAW;
+        let mut outlined = result.clone();
+        outline(&cx, &key, &mut outlined, &*self.0.blobs).await.map_err(grpc_status)?;
+        let entry = ActionEntry::new(key.action.function(), outlined).map_err(grpc_status)?;
+        self.0.actions.put(&cx, &key, entry).await.map_err(grpc_status)?;
+        Ok(Response::new(result))
+    }
+}

@@ -1,0 +1,139 @@
+//! `google.bytestream.ByteStream`: blobs one at a time.
+
+use std::sync::Arc;
+
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_cas::{ByteRange, Payload, RequestCx};
+use larder_protos::bytestream::{
+    QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest,
+    WriteResponse,
+};
+use larder_protos::services::byte_stream_server::ByteStream;
+use larder_protos::{Compressor, DigestFunction, InstanceName, ReadName, WriteName};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::upload;
+use crate::edge::functions::{self, FunctionError};
+use crate::edge::limits::MAX_READ_CHUNK_BYTES;
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
+use crate::edge::status::grpc_status;
+
+#[derive(Clone, Debug)]
+pub(crate) struct ByteStreamService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl ByteStream for ByteStreamService {
+    type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
+
+    async fn read(
+        &self,
+        request: Request<ReadRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let ReadRequest { resource_name, read_offset, read_limit } = request.into_inner();
+        let name = ReadName::parse(&resource_name, unmarked).map_err(grpc_status)?;
+        functions::check_served(name.digest.function()).map_err(grpc_status)?;
+        let range = range(name.compressor, read_offset, read_limit)?;
+        let key = Partition::of(&name.instance).blob(name.digest);
+        let cx = match name.compressor {
+            Compressor::Identity => RequestCx::RAW,
+            Compressor::Zstd => RequestCx::RAW_OR_ZSTD,
+        };
+        let found = self.0.blobs.get(&cx, &key, range).await.map_err(grpc_status)?;
+        let payload = found.ok_or_else(|| Status::not_found(format!("blob {key} is absent")))?;
+        let payload = match name.compressor {
+            Compressor::Identity => payload.into_raw(),
+            Compressor::Zstd => payload.into_zstd(self.0.zstd_level),
+        };
+        Ok(Response::new(responses(payload)))
+    }
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteRequest>>,
+    ) -> Result<Response<WriteResponse>, Status> {
+        let committed_size = upload::receive(&self.0, request.into_inner()).await?;
+        Ok(Response::new(WriteResponse { committed_size }))
+    }
+
+    async fn query_write_status(
+        &self,
+        request: Request<QueryWriteStatusRequest>,
+    ) -> Result<Response<QueryWriteStatusResponse>, Status> {
+        let name = write_name(&request.get_ref().resource_name).map_err(grpc_status)?;
+        let key = Partition::of(&name.instance).blob(name.digest);
+        let asked = self.0.blobs.find_missing(&RequestCx::RAW, key.into()).await;
+        let complete = asked.map_err(grpc_status)?.is_empty();
+        // Nothing is kept of an upload that broke off, so one that is not complete begins anew.
+        let committed_size = if complete { signed(name.digest.size_bytes()) } else { 0 };
+        Ok(Response::new(QueryWriteStatusResponse { committed_size, complete }))
+    }
+}
+
+/// Parses the name of an upload.
+pub(crate) fn write_name(resource_name: &str) -> Result<WriteName, FunctionError> {
+    let name = WriteName::parse(resource_name, unmarked)?;
+    functions::check_served(name.digest.function())?;
+    Ok(name)
+}
+
+/// A size as the protocol writes it.
+pub(crate) fn signed(size_bytes: u64) -> i64 {
+    i64::try_from(size_bytes).expect("a digest's size came from an i64")
+}
+
+/// The function of a name that does not say it.
+fn unmarked(_instance: &InstanceName, hex_digits: usize) -> Option<DigestFunction> {
+    DigestFunction::inferred_from(hex_digits)
+}
+
+fn range(compressor: Compressor, offset: i64, limit: i64) -> Result<ByteRange, Status> {
+    let offset_bytes = u64::try_from(offset)
+        .map_err(|_| Status::out_of_range(format!("read_offset {offset} is negative")))?;
+    let limit_bytes = u64::try_from(limit)
+        .map_err(|_| Status::invalid_argument(format!("read_limit {limit} is negative")))?;
+    match (compressor, limit_bytes) {
+        (_, 0) => Ok(ByteRange::from_offset(offset_bytes)),
+        (Compressor::Identity, _) => Ok(ByteRange::from_offset(offset_bytes).limited(limit_bytes)),
+        (Compressor::Zstd, _) => Err(Status::invalid_argument(format!(
+            "read_limit {limit} does not go with a compressed read"
+        ))),
+    }
+}
+
+fn responses(payload: Payload) -> BoxStream<'static, Result<ReadResponse, Status>> {
+    let messages = payload.into_stream().map_ok(|mut chunk| {
+        let mut messages = Vec::with_capacity(chunk.len().div_ceil(MAX_READ_CHUNK_BYTES));
+        while !chunk.is_empty() {
+            let data = chunk.split_to(chunk.len().min(MAX_READ_CHUNK_BYTES));
+            messages.push(Ok(ReadResponse { data }));
+        }
+        stream::iter(messages)
+    });
+    messages.map_err(grpc_status).try_flatten().boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    fn check(compressor: Compressor, offset: i64, limit: i64, expect: Result<ByteRange, Code>) {
+        let range = range(compressor, offset, limit).map_err(|status| status.code());
+        assert_eq!(range, expect, "offset {offset}, limit {limit}");
+    }
+
+    #[test]
+    fn ranges_follow_the_protocol() {
+        use Compressor::{Identity, Zstd};
+        check(Identity, 0, 0, Ok(ByteRange::ALL));
+        check(Identity, 5, 0, Ok(ByteRange::from_offset(5)));
+        check(Identity, 5, 7, Ok(ByteRange::from_offset(5).limited(7)));
+        check(Identity, -1, 0, Err(Code::OutOfRange));
+        check(Identity, 0, -1, Err(Code::InvalidArgument));
+        check(Zstd, 5, 0, Ok(ByteRange::from_offset(5)));
+        check(Zstd, 0, 7, Err(Code::InvalidArgument));
+    }
+}

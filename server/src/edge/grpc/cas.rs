@@ -1,0 +1,63 @@
+//! `ContentAddressableStorage`.
+
+use std::sync::Arc;
+
+use futures_core::stream::BoxStream;
+use larder_cas::RequestCx;
+use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
+use larder_protos::reapi::{
+    BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
+    FindMissingBlobsResponse, GetTreeRequest,
+};
+use larder_protos::services::content_addressable_storage_server::ContentAddressableStorage;
+use tonic::{Request, Response, Status};
+
+use super::{batch, get_tree};
+use crate::edge::functions::Said;
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
+use crate::edge::status::grpc_status;
+
+#[derive(Clone, Debug)]
+pub(crate) struct CasService(pub(crate) Arc<Shared>);
+
+#[tonic::async_trait]
+impl ContentAddressableStorage for CasService {
+    type GetTreeStream = BoxStream<'static, Result<GetTreeResponse, Status>>;
+
+    async fn find_missing_blobs(
+        &self,
+        request: Request<FindMissingBlobsRequest>,
+    ) -> Result<Response<FindMissingBlobsResponse>, Status> {
+        let request = request.into_inner();
+        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
+        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let digests = request.blob_digests.iter().map(|digest| said.parse(digest));
+        let digests = digests.collect::<Result<Vec<_>, _>>().map_err(grpc_status)?;
+        let asked = self.0.blobs.find_missing(&RequestCx::RAW, partition.blobs(digests)).await;
+        let missing = asked.map_err(grpc_status)?;
+        let missing_blob_digests = missing.digests.iter().map(|digest| digest.to_proto()).collect();
+        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests }))
+    }
+
+    async fn batch_update_blobs(
+        &self,
+        request: Request<BatchUpdateBlobsRequest>,
+    ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
+        batch::update(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn batch_read_blobs(
+        &self,
+        request: Request<BatchReadBlobsRequest>,
+    ) -> Result<Response<BatchReadBlobsResponse>, Status> {
+        batch::read(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn get_tree(
+        &self,
+        request: Request<GetTreeRequest>,
+    ) -> Result<Response<Self::GetTreeStream>, Status> {
+        get_tree::pages(Arc::clone(&self.0), request.into_inner()).await.map(Response::new)
+    }
+}

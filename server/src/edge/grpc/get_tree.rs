@@ -1,0 +1,156 @@
+//! `GetTree`: the directories below a root, page by page.
+//!
+//! Each distinct directory comes once, however many paths lead to it, and breadth first, so the order is a function of
+//! the root alone: a page token is how many directories came before. Directories go out as the bytes they were stored
+//! as, since decoding and encoding could change what their digest names. What is absent or no directory is left out.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use larder_cas::{ByteRange, RequestCx};
+use larder_protos::hot::GetTreeResponse;
+use larder_protos::reapi::{Directory, GetTreeRequest};
+use larder_protos::{Digest, DigestFunction};
+use prost::Message;
+use tonic::Status;
+
+use crate::edge::functions::Said;
+use crate::edge::limits::MAX_BATCH_BYTES;
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
+use crate::edge::status::grpc_status;
+
+/// Directories in a page where the client does not say.
+const DEFAULT_PAGE_DIRECTORIES: usize = 1_000;
+
+/// The most distinct directories walked for one call, which bounds its memory to some 100 MiB.
+const MAX_DIRECTORIES: usize = 1_000_000;
+
+/// The pages of the tree, from the one that the token names.
+pub(crate) async fn pages(
+    shared: Arc<Shared>,
+    request: GetTreeRequest,
+) -> Result<BoxStream<'static, Result<GetTreeResponse, Status>>, Status> {
+    let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
+    let said = Said::by(request.digest_function).map_err(grpc_status)?;
+    let root = said.require("root_digest", request.root_digest.as_ref()).map_err(grpc_status)?;
+    let skip = skipped(&request.page_token)?;
+    let page_directories = match usize::try_from(request.page_size) {
+        Ok(0) => DEFAULT_PAGE_DIRECTORIES,
+        Ok(size) => size,
+        Err(_) => {
+            let message = format!("page_size {} is negative", request.page_size);
+            return Err(Status::invalid_argument(message));
+        }
+    };
+    let mut walk = Walk::new(shared, partition, root);
+    // The root is read before the answer begins, so that its absence is the answer.
+    let Some(root_bytes) = walk.read(root).await? else {
+        return Err(Status::not_found(format!("root directory {root} is absent")));
+    };
+    walk.enter(&root_bytes);
+    walk.ready = Some(root_bytes);
+    walk.skip(skip).await?;
+    let pages = stream::try_unfold(Some(walk), move |walk| async move {
+        let Some(mut walk) = walk else { return Ok(None) };
+        let directories = walk.page(page_directories).await?;
+        let more = walk.ready.is_some();
+        let next_page_token = if more { walk.passed.to_string() } else { String::new() };
+        let page = GetTreeResponse { directories, next_page_token };
+        Ok(Some((page, more.then_some(walk))))
+    });
+    Ok(pages.boxed())
+}
+
+fn skipped(page_token: &str) -> Result<usize, Status> {
+    if page_token.is_empty() {
+        return Ok(0);
+    }
+    page_token.parse().map_err(|_| {
+        let shown: String = page_token.chars().take(40).collect();
+        Status::invalid_argument(format!("page_token {shown:?} is none of this server's"))
+    })
+}
+
+/// A breadth-first walk over distinct directories.
+struct Walk {
+    shared: Arc<Shared>,
+    partition: Partition,
+    function: DigestFunction,
+    seen: HashSet<Digest>,
+    unread: VecDeque<Digest>,
+    /// The next directory, read already, so that a page knows whether another one follows.
+    ready: Option<Bytes>,
+    /// How many directories have been handed out or skipped.
+    passed: usize,
+}
+
+impl Walk {
+    fn new(shared: Arc<Shared>, partition: Partition, root: Digest) -> Self {
+        let seen = HashSet::from([root]);
+        let function = root.function();
+        Self { shared, partition, function, seen, unread: VecDeque::new(), ready: None, passed: 0 }
+    }
+
+    async fn skip(&mut self, directories: usize) -> Result<(), Status> {
+        while self.passed < directories {
+            if self.next().await?.is_none() {
+                let message = format!("the tree has no {directories} directories to skip");
+                return Err(Status::invalid_argument(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to `most` directories, and no more bytes than a batch may have.
+    async fn page(&mut self, most: usize) -> Result<Vec<Bytes>, Status> {
+        let (mut page, mut page_bytes) = (Vec::new(), 0);
+        while page.len() < most {
+            let Some(ready) = &self.ready else { break };
+            page_bytes += ready.len() as u64;
+            if page_bytes > MAX_BATCH_BYTES && !page.is_empty() {
+                break;
+            }
+            page.extend(self.next().await?);
+        }
+        Ok(page)
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        let Some(directory) = self.ready.take() else { return Ok(None) };
+        self.passed += 1;
+        while let Some(digest) = self.unread.pop_front() {
+            if let Some(bytes) = self.read(digest).await?
+                && self.enter(&bytes)
+            {
+                self.ready = Some(bytes);
+                break;
+            }
+        }
+        Ok(Some(directory))
+    }
+
+    async fn read(&self, digest: Digest) -> Result<Option<Bytes>, Status> {
+        let key = self.partition.blob(digest);
+        let found = self.shared.blobs.get(&RequestCx::RAW, &key, ByteRange::ALL).await;
+        let Some(payload) = found.map_err(grpc_status)? else { return Ok(None) };
+        payload.into_bytes(MAX_BATCH_BYTES).await.map(Some).map_err(grpc_status)
+    }
+
+    /// Notes the children that are new; false where these bytes are no directory.
+    fn enter(&mut self, bytes: &Bytes) -> bool {
+        let Ok(directory) = Directory::decode(bytes.clone()) else { return false };
+        for child in directory.directories.iter().filter_map(|child| child.digest.as_ref()) {
+            if let Ok(child) = Digest::from_proto(child, self.function)
+                && self.seen.len() < MAX_DIRECTORIES
+                && self.seen.insert(child)
+            {
+                self.unread.push_back(child);
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,14 @@
+//! The gRPC services.
+
+mod action_cache;
+mod batch;
+mod byte_stream;
+mod capabilities;
+mod cas;
+mod get_tree;
+mod reflection;
+mod router;
+mod upload;
+mod write_session;
+
+pub(crate) use router::GrpcRouter;

@@ -1,0 +1,78 @@
+//! [`GrpcRouter`]: from the path of a call to its service.
+
+use std::sync::Arc;
+
+use ::http::{Request, Response};
+use hyper::body::Incoming;
+use larder_protos::services::action_cache_server::ActionCacheServer;
+use larder_protos::services::byte_stream_server::ByteStreamServer;
+use larder_protos::services::capabilities_server::CapabilitiesServer;
+use larder_protos::services::content_addressable_storage_server::ContentAddressableStorageServer;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::ServiceExt;
+
+use super::action_cache::ActionCacheService;
+use super::byte_stream::ByteStreamService;
+use super::capabilities::CapabilitiesService;
+use super::cas::CasService;
+use super::reflection;
+use crate::edge::health::HealthHandle;
+use crate::edge::limits::MAX_MESSAGE_BYTES;
+use crate::edge::service::Shared;
+
+/// Hands each call to its service: the build's own directly, the rarely called ones through tonic's router.
+#[derive(Clone, Debug)]
+pub(crate) struct GrpcRouter {
+    byte_stream: ByteStreamServer<ByteStreamService>,
+    cas: ContentAddressableStorageServer<CasService>,
+    action_cache: ActionCacheServer<ActionCacheService>,
+    capabilities: CapabilitiesServer<CapabilitiesService>,
+    others: Routes,
+}
+
+impl GrpcRouter {
+    pub(crate) fn new(shared: &Arc<Shared>, health: &HealthHandle) -> Self {
+        let byte_stream = ByteStreamServer::new(ByteStreamService(Arc::clone(shared)));
+        let cas = ContentAddressableStorageServer::new(CasService(Arc::clone(shared)));
+        let action_cache = ActionCacheServer::new(ActionCacheService(Arc::clone(shared)));
+        let capabilities = CapabilitiesServer::new(CapabilitiesService(Arc::clone(shared)));
+        Self {
+            byte_stream: byte_stream.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            cas: cas
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            action_cache: action_cache
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            capabilities,
+            others: Routes::new(health.service())
+                .add_service(reflection::v1())
+                .add_service(reflection::v1alpha()),
+        }
+    }
+
+    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+        let response = match service {
+            ByteStreamServer::<ByteStreamService>::NAME => {
+                self.byte_stream.clone().oneshot(request).await
+            }
+            ContentAddressableStorageServer::<CasService>::NAME => {
+                self.cas.clone().oneshot(request).await
+            }
+            ActionCacheServer::<ActionCacheService>::NAME => {
+                self.action_cache.clone().oneshot(request).await
+            }
+            CapabilitiesServer::<CapabilitiesService>::NAME => {
+                self.capabilities.clone().oneshot(request).await
+            }
+            _ => {
+                let others = self.others.clone().oneshot(request.map(Body::new)).await;
+                return others.unwrap_or_else(|never| match never {});
+            }
+        };
+        response.unwrap_or_else(|never| match never {})
+    }
+}

@@ -1,0 +1,110 @@
+//! [`HttpCache`]: from method and path to what is done.
+
+use std::sync::Arc;
+
+use ::http::header::{ALLOW, CONTENT_TYPE};
+use ::http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use larder_cas::{ErrorClass, RequestCx};
+use larder_protos::{Digest, Hash};
+use tonic::body::Body;
+
+use super::path::{CachePath, Kind, PathError};
+use super::{download, upload};
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
+use crate::edge::status::{EdgeError, http_status};
+
+/// The HTTP cache over the same stores as gRPC.
+#[derive(Debug)]
+pub(crate) struct HttpCache {
+    shared: Arc<Shared>,
+}
+
+/// What a request means, as far as its line tells.
+pub(super) struct Target<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) partition: Partition,
+    pub(super) hash: Hash,
+}
+
+impl HttpCache {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let path = match CachePath::parse(request.uri().path()) {
+            Ok(path) => path,
+            Err(error @ PathError::Unknown) => {
+                return text(StatusCode::NOT_FOUND, &error.to_string());
+            }
+            Err(error) => return refusal(error),
+        };
+        let target = Target {
+            shared: &self.shared,
+            partition: Partition::of(&path.instance),
+            hash: path.hash,
+        };
+        match (request.method(), path.kind) {
+            (&Method::GET | &Method::HEAD, Kind::Blob) => download::blob(&target, &request).await,
+            // To HEAD, hyper answers with the length alone.
+            (&Method::GET | &Method::HEAD, Kind::ActionResult) => {
+                download::action_result(&target).await
+            }
+            (&Method::PUT, Kind::Blob) => upload::blob(&target, request).await,
+            (&Method::PUT, Kind::ActionResult) => upload::action_result(&target, request).await,
+            _ => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD or PUT");
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, PUT"));
+                response
+            }
+        }
+    }
+}
+
+impl Target<'_> {
+    /// The digest of the blob that the hash names, if it is present; this extends its life.
+    pub(super) async fn present(&self) -> Result<Option<Digest>, larder_cas::StoreError> {
+        let empty = Digest::empty(self.hash.function());
+        if *empty.hash() == self.hash {
+            return Ok(Some(empty));
+        }
+        let keyspace = self.partition.blob_keyspace();
+        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash) else {
+            return Ok(None);
+        };
+        let digest = Digest::new(self.hash, size_bytes);
+        let key = self.partition.blob(digest);
+        let missing = self.shared.blobs.find_missing(&RequestCx::RAW, key.into()).await?;
+        Ok(missing.is_empty().then_some(digest))
+    }
+}
+
+/// An error as the client sees it.
+pub(super) fn refusal<E: EdgeError>(error: E) -> Response<Body> {
+    let (code, message) = http_status(error);
+    text(code, &message)
+}
+
+/// A line of text.
+pub(super) fn text(code: StatusCode, message: &str) -> Response<Body> {
+    let mut response = Response::new(Body::new(format!("{message}\n")));
+    *response.status_mut() = code;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Nothing but a code.
+pub(super) fn bare(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
+}
+
+impl EdgeError for PathError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Caller
+    }
+}

@@ -1,0 +1,128 @@
+//! `PUT`.
+
+use ::http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use larder_action_cache::{ActionEntry, MalformedResult, OutlineError, outline};
+use larder_cas::{Encoding, ErrorClass, RequestCx, StoreError, UntrustedPayload};
+use larder_protos::Digest;
+use tonic::body::Body;
+
+use super::body::{self, BodyError};
+use super::cache::{Target, bare, refusal};
+use super::spool::Spooled;
+use crate::edge::limits::MAX_ACTION_RESULT_BYTES;
+use crate::edge::status::EdgeError;
+
+/// Stores the body as the blob that the path names.
+pub(super) async fn blob(target: &Target<'_>, request: Request<Incoming>) -> Response<Body> {
+    match target.present().await {
+        Ok(Some(_)) => target.shared.drainer.drain(body::chunks(request)),
+        Ok(None) => {
+            if let Err(error) = store_blob(target, request).await {
+                return refusal(error);
+            }
+        }
+        Err(error) => return refusal(error),
+    }
+    bare(StatusCode::OK)
+}
+
+/// Stores the body as the result of the action that the path names.
+pub(super) async fn action_result(
+    target: &Target<'_>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    match store_action_result(target, request).await {
+        Ok(()) => bare(StatusCode::OK),
+        Err(error) => refusal(error),
+    }
+}
+
+async fn store_blob(target: &Target<'_>, request: Request<Incoming>) -> Result<(), BodyError> {
+    let encoding = body::encoding(request.headers())?;
+    let length_bytes = body::length_bytes(request.headers());
+    let chunks = body::chunks(request);
+    let (size_bytes, untrusted) = match (encoding, length_bytes) {
+        (Encoding::Raw, Some(length_bytes)) => {
+            (length_bytes, UntrustedPayload::from_stream(encoding, chunks))
+        }
+        _ => {
+            let decoded = body::decoded(encoding, chunks, target.hash);
+            let Spooled { size_bytes, untrusted } = target.shared.spool.receive(decoded).await?;
+            (size_bytes, untrusted)
+        }
+    };
+    let digest = Digest::new(target.hash, size_bytes);
+    let payload = untrusted.verify(&digest).await?;
+    let key = target.partition.blob(digest);
+    target.shared.blobs.put(&RequestCx::RAW, &key, payload).await?;
+    Ok(())
+}
+
+async fn store_action_result(
+    target: &Target<'_>,
+    request: Request<Incoming>,
+) -> Result<(), PutResultError> {
+    let encoding = body::encoding(request.headers())?;
+    let decoded = body::decoded(encoding, body::chunks(request), target.hash);
+    let encoded = body::whole(decoded, MAX_ACTION_RESULT_BYTES).await?;
+    let function = target.hash.function();
+    let (cx, key) = (RequestCx::RAW, target.partition.action(target.hash));
+    let mut entry = ActionEntry::parse(function, encoded)?;
+    if entry.has_inlined_bytes() {
+        let mut result = entry.result().clone();
+        outline(&cx, &key, &mut result, &*target.shared.blobs).await?;
+        entry = ActionEntry::new(function, result)?;
+    }
+    target.shared.actions.put(&cx, &key, entry).await?;
+    Ok(())
+}
+
+/// Why an action result is not stored.
+#[derive(Debug, thiserror::Error)]
+enum PutResultError {
+    #[error(transparent)]
+    Body {
+        #[from]
+        source: BodyError,
+    },
+    #[error(transparent)]
+    Malformed {
+        #[from]
+        source: MalformedResult,
+    },
+    #[error(transparent)]
+    Outline {
+        #[from]
+        source: OutlineError,
+    },
+    #[error(transparent)]
+    Store {
+        #[from]
+        source: StoreError,
+    },
+}
+
+impl EdgeError for PutResultError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Body { source } => source.class(),
+            Self::Malformed { source } => source.class(),
+            Self::Outline { source } => source.class(),
+            Self::Store { source } => source.class(),
+        }
+    }
+}
+
+impl EdgeError for BodyError {
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::Encoding { .. } | Self::TooLarge { .. } => ErrorClass::Caller,
+            Self::Spool { source } if source.kind() == std::io::ErrorKind::StorageFull => {
+                ErrorClass::Capacity
+            }
+            Self::Spool { .. } => ErrorClass::Internal,
+            Self::Store { source } => source.class(),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! [`Edge`]: one tower service for all that the public port speaks.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ::http::header::CONTENT_TYPE;
+use ::http::{Request, Response};
+use hyper::body::Incoming;
+use larder_action_cache::ActionStore;
+use larder_cas::BlobStore;
+use tonic::body::Body;
+
+use super::drainer::Drainer;
+use super::grpc::GrpcRouter;
+use super::health::HealthHandle;
+use super::http::{HttpCache, Spool};
+use crate::compose::{BlobSizes, Stacks};
+use crate::config::Config;
+
+/// What every service of the edge works with.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) actions: Arc<dyn ActionStore>,
+    pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) drainer: Drainer,
+    pub(crate) zstd_level: i32,
+    pub(crate) spool: Spool,
+    /// Announced to clients; the store itself enforces it.
+    pub(crate) max_blob_bytes: Option<u64>,
+}
+
+/// The public port's service: gRPC by content type, else the HTTP cache. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    grpc: Arc<GrpcRouter>,
+    http: Arc<HttpCache>,
+}
+
+impl Edge {
+    /// Serves `stacks`.
+    pub fn new(stacks: &Stacks, config: &Config, health: HealthHandle) -> Self {
+        let shared = Arc::new(Shared {
+            blobs: Arc::clone(&stacks.blobs),
+            actions: Arc::clone(&stacks.actions),
+            sizes: Arc::clone(&stacks.sizes),
+            drainer: Drainer::new(),
+            zstd_level: config.compression.level,
+            spool: Spool {
+                directory: config.data_dir.clone(),
+                limit_bytes: config.max_blob_size.unwrap_or(config.max_size).as_bytes(),
+            },
+            max_blob_bytes: config.max_blob_size.map(|size| size.as_bytes()),
+        });
+        let grpc = Arc::new(GrpcRouter::new(&shared, &health));
+        Self { grpc, http: Arc::new(HttpCache::new(shared)) }
+    }
+
+    async fn handle(self, request: Request<Incoming>) -> Response<Body> {
+        if is_grpc(&request) {
+            self.grpc.call(request).await
+        } else {
+            self.http.call(request).await
+        }
+    }
+}
+
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl tower_service::Service<Request<Incoming>> for Edge {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let edge = self.clone();
+        Box::pin(async move { Ok(edge.handle(request).await) })
+    }
+}

@@ -1,0 +1,150 @@
+//! [`Server`]: from a checked configuration to a server that runs, and back to nothing.
+//!
+//! Order: sockets, so that an address in use fails before anything is opened; the admin port, which
+//! says "starting"; the store; the edge; then clients are let in.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use prometheus_client::registry::Registry;
+
+use crate::admin::{Addresses, Admin, StoreView};
+use crate::compose::{self, ComposeError, Stacks, UsageReport};
+use crate::config::Config;
+use crate::edge::{Edge, HealthHandle};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::telemetry::{Observed, RpcMetrics, register_process};
+use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
+
+/// Well above what the clients of one server open, well below what file descriptors allow.
+const CONNECTIONS_MAX: usize = 8192;
+/// Probes, a scraper, a person.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No store.
+    #[error(transparent)]
+    Compose(#[from] ComposeError),
+    /// No thread or runtime.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+/// A server that runs; dropping it drains it.
+#[derive(Debug)]
+pub struct RunningServer {
+    addresses: Addresses,
+    stacks: Stacks,
+    health: HealthHandle,
+    lifecycle: Arc<Lifecycle>,
+    clients: Transport,
+    admin: Transport,
+}
+
+impl Server {
+    /// Starts a server and returns once clients are let in. Blocking.
+    pub fn start(config: Config) -> Result<RunningServer, StartError> {
+        let listener = listen(config.listen, "listen")?;
+        let admin_listener = listen(config.admin_listen, "admin-listen")?;
+        let addresses = Addresses {
+            listen: listener.local_addr().map_err(StartError::Thread)?,
+            admin: admin_listener.local_addr().map_err(StartError::Thread)?,
+        };
+        let lifecycle = Arc::new(Lifecycle::default());
+        let admin = Arc::new(Admin::new(config.clone(), addresses, Arc::clone(&lifecycle)));
+        let admin_transport = serve(
+            admin_listener,
+            &Arc::clone(&admin).router(),
+            &TransportOptions {
+                name: "admin",
+                workers: NonZeroUsize::MIN,
+                max_connections: ADMIN_CONNECTIONS_MAX,
+                drain_timeout: ADMIN_DRAIN_TIMEOUT,
+            },
+            // Not registered: what is measured are the clients.
+            &Arc::default(),
+        )
+        .map_err(StartError::Thread)?;
+
+        let mut registry = Registry::default();
+        register_process(&mut registry, SystemTime::now());
+        let stacks = compose::build(&config, &mut registry)?;
+        let health = HealthHandle::new();
+        let edge = Edge::new(&stacks, &config, health.clone());
+        let rpc_metrics = Arc::new(RpcMetrics::default());
+        registry.register_collector(Box::new(Arc::clone(&rpc_metrics)));
+        let transport_metrics = Arc::new(TransportMetrics::default());
+        transport_metrics.register(&mut registry);
+        let clients = serve(
+            listener,
+            &Observed::new(edge, rpc_metrics),
+            &TransportOptions {
+                name: "worker",
+                workers: config.workers,
+                max_connections: CONNECTIONS_MAX,
+                drain_timeout: config.drain_timeout,
+            },
+            &transport_metrics,
+        )
+        .map_err(StartError::Thread)?;
+
+        let usage = {
+            let stacks = stacks.clone();
+            Box::new(move || stacks.usage())
+        };
+        admin.show_store(StoreView { registry, stack: stacks.to_string(), usage });
+        health.set_serving();
+        lifecycle.advance(Phase::Serving);
+        Ok(RunningServer { addresses, stacks, health, lifecycle, clients, admin: admin_transport })
+    }
+}
+
+impl RunningServer {
+    /// Where it listens, with the ports that port 0 became.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What its stores hold.
+    pub fn usage(&self) -> UsageReport {
+        self.stacks.usage()
+    }
+
+    /// Begins the drain: `/readyz` and health say so, no new connections, requests in flight end.
+    pub fn shutdown(&self) {
+        self.lifecycle.advance(Phase::Draining);
+        self.health.set_draining();
+        self.clients.drain();
+    }
+
+    /// Blocks until the drain has ended; [`RunningServer::shutdown`] begins it.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.clients.join();
+        self.admin.drain();
+        self.admin.join();
+    }
+}
+
+impl Drop for RunningServer {
+    fn drop(&mut self) {
+        self.shutdown();
+        self.join();
+    }
+}

@@ -1,0 +1,13 @@
+//! What the server says about itself: log lines, metrics, the observation of every request.
+
+mod call;
+mod log;
+mod method;
+mod observe;
+mod process;
+mod rpc_metrics;
+
+pub use self::log::{LogError, LogStyle, start_log};
+pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
+pub use self::process::register_process;
+pub use self::rpc_metrics::RpcMetrics;

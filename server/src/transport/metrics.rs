@@ -1,0 +1,25 @@
+//! [`TransportMetrics`]: connections open, refused, and failures to accept one.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Connections open, refused, and failures to accept one.
+#[derive(Debug, Default)]
+pub struct TransportMetrics {
+    pub(super) connections: Gauge,
+    pub(super) refused: Counter,
+    pub(super) accept_errors: Counter,
+}
+
+impl TransportMetrics {
+    /// Shows them in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "Client connections that are open";
+        registry.register("larder_connections", help, self.connections.clone());
+        let help = "Connections closed at once because too many were open";
+        registry.register("larder_connections_refused", help, self.refused.clone());
+        let help = "Failures to accept a connection, such as too few file descriptors";
+        registry.register("larder_accept_errors", help, self.accept_errors.clone());
+    }
+}

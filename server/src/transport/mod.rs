@@ -1,0 +1,149 @@
+//! The transport: sockets in, requests to a service; a runtime per core; drain.
+//!
+//! One thread accepts and hands each socket to the worker with the fewest connections. A connection
+//! stays with its worker for life: a `current_thread` runtime answers many small calls with a third
+//! of the CPU that the multi-thread runtime takes (DESIGN.md, "The edge").
+//!
+//! Bounds: connections, streams of a connection, header sizes, bytes in flight of a stream and of a
+//! connection, blocking threads. End: [`Transport::drain`], then [`Transport::join`].
+
+mod acceptor;
+mod connection;
+mod listen;
+mod metrics;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::runtime;
+use tokio_util::sync::CancellationToken;
+use tower_service::Service;
+
+pub use self::listen::{ListenError, listen};
+pub use self::metrics::TransportMetrics;
+use crate::telemetry::BoxError;
+
+/// What a transport is started with.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// Begins the names of its threads.
+    pub name: &'static str,
+    /// Threads with a runtime each.
+    pub workers: NonZeroUsize,
+    /// Further connections are closed at once, and counted.
+    pub max_connections: usize,
+    /// How long requests in flight may take to end after the drain has begun.
+    pub drain_timeout: Duration,
+}
+
+/// A transport that runs.
+#[derive(Debug)]
+pub struct Transport {
+    draining: CancellationToken,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+/// What a transport can serve.
+///
+/// An alias by blanket implementation, since this list of bounds stands at every function below.
+pub trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<<Self as HttpService>::AnswerBody>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+    /// The body of an answer.
+    type AnswerBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type AnswerBody = B;
+}
+
+/// Serves `service` to whoever connects, until [`Transport::drain`].
+pub fn serve<S: HttpService>(
+    listener: TcpListener,
+    service: &S,
+    options: &TransportOptions,
+    metrics: &Arc<TransportMetrics>,
+) -> io::Result<Transport> {
+    let draining = CancellationToken::new();
+    // Without this a failure half-way would leave the threads started so far running.
+    let cancel_on_error = draining.clone().drop_guard();
+    let mut threads = Vec::new();
+    let mut workers = Vec::new();
+    for index in 0..options.workers.get() {
+        let (seat, work) = worker::channel(draining.clone(), options.drain_timeout);
+        let service = service.clone();
+        let runtime = runtime(worker::BLOCKING_THREADS_MAX)?;
+        let name = format!("{}-{index}", options.name);
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(worker::run(work, service)))?;
+        threads.push(thread);
+        workers.push(seat);
+    }
+    let acceptor = acceptor::Acceptor::new(workers, options.max_connections, Arc::clone(metrics));
+    let runtime = runtime(1)?;
+    let listener = {
+        let _entered = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let until = draining.clone();
+    let thread =
+        thread::Builder::new().name(format!("{}-accept", options.name)).spawn(move || {
+            runtime.block_on(until.run_until_cancelled(acceptor.run(listener)));
+        })?;
+    threads.push(thread);
+    Ok(Transport { draining: cancel_on_error.disarm(), threads })
+}
+
+impl Transport {
+    /// Stops accepting, tells every client to go (GOAWAY, `connection: close`) and lets requests in
+    /// flight end. Returns at once; further calls do nothing.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Blocks until every thread has ended, which takes a drain.
+    pub fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                // ERROR: a defect; the panic hook has logged where.
+                tracing::error!("a thread of the transport ended by a panic");
+            }
+        }
+    }
+}
+
+fn runtime(blocking_threads_max: usize) -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(blocking_threads_max)
+        .build()
+}

@@ -1,0 +1,143 @@
+//! A worker: one thread with one runtime, and the connections that were handed to it.
+//!
+//! The runtime owns all that runs here: connections in a `JoinSet`, and the tasks hyper makes for
+//! HTTP/2 streams, which end with the runtime at the latest.
+
+use std::io;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+use super::HttpService;
+use super::connection::{self, serve_connection};
+
+/// Hashing, compression, fsync and cold reads; more threads than this only queue at the disk.
+pub(super) const BLOCKING_THREADS_MAX: usize = 8;
+
+/// Sockets on the way to a worker; the kernel's backlog holds the rest.
+const INBOX: usize = 64;
+
+/// The acceptor's end: where it hands sockets over.
+pub(super) struct Seat {
+    inbox: mpsc::Sender<Handover>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// The worker's end.
+pub(super) struct Work {
+    inbox: mpsc::Receiver<Handover>,
+    draining: CancellationToken,
+    drain_timeout: Duration,
+}
+
+/// A socket, off the acceptor's runtime and not yet on the worker's.
+struct Handover {
+    stream: TcpStream,
+    place: Place,
+}
+
+/// Counts one connection for as long as it lives.
+struct Place {
+    connections: Arc<AtomicUsize>,
+    gauge: Gauge,
+}
+
+pub(super) fn channel(draining: CancellationToken, drain_timeout: Duration) -> (Seat, Work) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    let seat = Seat { inbox: sender, connections: Arc::default() };
+    (seat, Work { inbox: receiver, draining, drain_timeout })
+}
+
+impl Seat {
+    /// Open connections, those on the way included.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Waits for room in the inbox.
+    pub(super) async fn hand_over(
+        &self,
+        stream: tokio::net::TcpStream,
+        gauge: &Gauge,
+    ) -> io::Result<()> {
+        // Without it small answers wait for the client's delayed acknowledgement: 44 ms (PEERS.md).
+        stream.set_nodelay(true)?;
+        let stream = stream.into_std()?;
+        let place = Place::take(Arc::clone(&self.connections), gauge.clone());
+        let handover = Handover { stream, place };
+        self.inbox.send(handover).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Place {
+    fn take(connections: Arc<AtomicUsize>, gauge: Gauge) -> Self {
+        connections.fetch_add(1, Ordering::Relaxed);
+        gauge.inc();
+        Self { connections, gauge }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.gauge.dec();
+    }
+}
+
+/// Serves what is handed over until the drain, then waits for what is in flight.
+pub(super) async fn run<S: HttpService>(work: Work, service: S) {
+    let Work { mut inbox, draining, drain_timeout } = work;
+    let builder = Arc::new(connection::builder());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = draining.cancelled() => break,
+            handover = inbox.recv() => match handover {
+                Some(handover) => {
+                    let service = service.clone();
+                    begin(handover, service, &builder, &draining, &mut connections);
+                }
+                None => break,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    // What was accepted before the drain is still answered.
+    inbox.close();
+    while let Some(handover) = inbox.recv().await {
+        begin(handover, service.clone(), &builder, &draining, &mut connections);
+    }
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if time::timeout(drain_timeout, ended).await.is_err() {
+        tracing::warn!(
+            connections = connections.len(),
+            ?drain_timeout,
+            "drain timeout, connections cut"
+        );
+    }
+}
+
+fn begin<S: HttpService>(
+    handover: Handover,
+    service: S,
+    builder: &Arc<auto::Builder<TokioExecutor>>,
+    draining: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) {
+    let Handover { stream, place } = handover;
+    let builder = Arc::clone(builder);
+    let draining = draining.clone();
+    connections.spawn(async move {
+        let _place = place;
+        serve_connection(stream, service, &builder, &draining).await;
+    });
+}
