@@ -18,7 +18,7 @@ use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
-use crate::config::{Config, Durability};
+use crate::config::{ByteSize, Config, Durability};
 
 /// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
 const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
@@ -92,7 +92,7 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     };
     let hot = Arc::new(HotTier::new(disk, hot_options));
     let coalesced = Arc::new(Coalesced::new(hot));
-    let max_blob_bytes = config.max_blob_size.map(|size| size.as_bytes());
+    let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
     let blobs: Arc<dyn BlobStore> =
         Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));

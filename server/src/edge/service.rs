@@ -17,7 +17,7 @@ use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
 use super::http::{HttpCache, Spool};
 use crate::compose::{BlobSizes, Stacks};
-use crate::config::Config;
+use crate::config::{ByteSize, Config};
 
 /// What every service of the edge works with.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Edge {
                 directory: config.data_dir.clone(),
                 limit_bytes: config.max_blob_size.unwrap_or(config.max_size).as_bytes(),
             },
-            max_blob_bytes: config.max_blob_size.map(|size| size.as_bytes()),
+            max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));
         Self { grpc, http: Arc::new(HttpCache::new(shared)) }

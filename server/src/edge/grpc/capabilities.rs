@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use larder_protos::DigestFunction;
 use larder_protos::reapi::{
     ActionCacheUpdateCapabilities, CacheCapabilities, GetCapabilitiesRequest, PriorityCapabilities,
     SemVer, ServerCapabilities, compressor, priority_capabilities::PriorityRange,
@@ -34,7 +35,7 @@ impl Capabilities for CapabilitiesService {
         // Priorities are accepted and make no difference; a range is announced so that sending one is no error.
         let any_priority = PriorityRange { min_priority: i32::MIN, max_priority: i32::MAX };
         let cache = CacheCapabilities {
-            digest_functions: functions::SERVED.map(|function| function.to_proto()).to_vec(),
+            digest_functions: functions::SERVED.map(DigestFunction::to_proto).to_vec(),
             action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities {
                 update_enabled: true,
             }),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use larder_cas::RequestCx;
+use larder_protos::Digest;
 use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
 use larder_protos::reapi::{
     BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
@@ -36,7 +37,7 @@ impl ContentAddressableStorage for CasService {
         let digests = digests.collect::<Result<Vec<_>, _>>().map_err(grpc_status)?;
         let asked = self.0.blobs.find_missing(&RequestCx::RAW, partition.blobs(digests)).await;
         let missing = asked.map_err(grpc_status)?;
-        let missing_blob_digests = missing.digests.iter().map(|digest| digest.to_proto()).collect();
+        let missing_blob_digests = missing.digests.iter().map(Digest::to_proto).collect();
         Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests }))
     }
 

@@ -26,8 +26,8 @@ pub(crate) struct Spool {
     pub(crate) limit_bytes: u64,
 }
 
-/// A whole body, and how long it turned out to be.
-pub(super) struct Spooled {
+/// A body whose length is known.
+pub(super) struct MeasuredBody {
     pub(super) size_bytes: u64,
     pub(super) untrusted: UntrustedPayload,
 }
@@ -37,7 +37,7 @@ impl Spool {
     pub(super) async fn receive(
         &self,
         mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
-    ) -> Result<Spooled, BodyError> {
+    ) -> Result<MeasuredBody, BodyError> {
         let mut memory = BytesMut::new();
         while let Some(chunk) = decoded.try_next().await? {
             memory.extend_from_slice(&chunk);
@@ -47,14 +47,14 @@ impl Spool {
         }
         let bytes = memory.freeze();
         let size_bytes = bytes.len() as u64;
-        Ok(Spooled { size_bytes, untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes) })
+        Ok(MeasuredBody { size_bytes, untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes) })
     }
 
     async fn receive_in_file(
         &self,
         begun: Bytes,
         mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
-    ) -> Result<Spooled, BodyError> {
+    ) -> Result<MeasuredBody, BodyError> {
         let directory = self.directory.clone();
         let mut size_bytes = begun.len() as u64;
         let mut file = blocking::run(move || begin(&directory, &begun)).await??;
@@ -71,7 +71,7 @@ impl Spool {
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(read?)
         });
         let untrusted = UntrustedPayload::from_stream(Encoding::Raw, chunks.boxed());
-        Ok(Spooled { size_bytes, untrusted })
+        Ok(MeasuredBody { size_bytes, untrusted })
     }
 }
 

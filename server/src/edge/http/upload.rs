@@ -9,7 +9,7 @@ use tonic::body::Body;
 
 use super::body::{self, BodyError};
 use super::cache::{Target, bare, refusal};
-use super::spool::Spooled;
+use super::spool::MeasuredBody;
 use crate::edge::limits::MAX_ACTION_RESULT_BYTES;
 use crate::edge::status::EdgeError;
 
@@ -42,15 +42,13 @@ async fn store_blob(target: &Target<'_>, request: Request<Incoming>) -> Result<(
     let encoding = body::encoding(request.headers())?;
     let length_bytes = body::length_bytes(request.headers());
     let chunks = body::chunks(request);
-    let (size_bytes, untrusted) = match (encoding, length_bytes) {
-        (Encoding::Raw, Some(length_bytes)) => {
-            (length_bytes, UntrustedPayload::from_stream(encoding, chunks))
-        }
-        _ => {
-            let decoded = body::decoded(encoding, chunks, target.hash);
-            let Spooled { size_bytes, untrusted } = target.shared.spool.receive(decoded).await?;
-            (size_bytes, untrusted)
-        }
+    let MeasuredBody { size_bytes, untrusted } = if encoding == Encoding::Raw
+        && let Some(size_bytes) = length_bytes
+    {
+        MeasuredBody { size_bytes, untrusted: UntrustedPayload::from_stream(encoding, chunks) }
+    } else {
+        let decoded = body::decoded(encoding, chunks, target.hash);
+        target.shared.spool.receive(decoded).await?
     };
     let digest = Digest::new(target.hash, size_bytes);
     let payload = untrusted.verify(&digest).await?;

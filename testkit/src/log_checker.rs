@@ -1,0 +1,63 @@
+//! [`LogChecker`]: ERROR means that a human must look, so a test that logs one fails.
+
+use std::fmt::{Debug, Write};
+use std::sync::{Mutex, OnceLock};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Collects the ERROR lines of this process. One for all tests in it, since workers of a server are threads of their own,
+/// which a subscriber of one test would not see.
+#[derive(Debug, Default)]
+pub struct LogChecker {
+    #[expect(
+        clippy::disallowed_types,
+        reason = "parking_lot for one line of a test helper is too much"
+    )]
+    errors: Mutex<Vec<String>>,
+}
+
+impl LogChecker {
+    /// The process's checker, listening from the first call on.
+    pub fn install() -> &'static Self {
+        static CHECKER: OnceLock<LogChecker> = OnceLock::new();
+        let mut first = false;
+        let checker = CHECKER.get_or_init(|| {
+            first = true;
+            Self::default()
+        });
+        if first {
+            let subscriber = tracing_subscriber::registry().with(Collector(checker));
+            tracing::subscriber::set_global_default(subscriber)
+                .expect("no other subscriber in a test");
+        }
+        checker
+    }
+
+    /// Panics if anything was logged as ERROR.
+    pub fn assert_no_errors(&self) {
+        let errors = self.errors.lock().expect("no panic while it was held");
+        assert!(errors.is_empty(), "logged as ERROR: {errors:#?}");
+    }
+}
+
+struct Collector(&'static LogChecker);
+
+impl<S: Subscriber> Layer<S> for Collector {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::ERROR {
+            let mut line = Line(format!("{}:", event.metadata().target()));
+            event.record(&mut line);
+            self.0.errors.lock().expect("no panic while it was held").push(line.0);
+        }
+    }
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let _ = write!(self.0, " {field}={value:?}");
+    }
+}

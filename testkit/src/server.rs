@@ -1,0 +1,175 @@
+//! [`TestServer`]: a whole server in this process, over a temporary directory, with clients for it.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use larder_protos::services::action_cache_client::ActionCacheClient;
+use larder_protos::services::byte_stream_client::ByteStreamClient;
+use larder_protos::services::capabilities_client::CapabilitiesClient;
+use larder_protos::services::content_addressable_storage_client::ContentAddressableStorageClient;
+use larder_server::config::{ByteSize, Config, Machine, Origin, Sources};
+use larder_server::run::{RunningServer, Server};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::LogChecker;
+
+/// What clients accept in these tests, above what the server sends.
+const MAX_MESSAGE_BYTES: usize = 80 << 20;
+
+/// A whole server in this process. [`TestServer::stop`] ends it and checks its log.
+#[derive(Debug)]
+pub struct TestServer {
+    server: RunningServer,
+    channel: Channel,
+    log: &'static LogChecker,
+    directory: TempDir,
+}
+
+impl TestServer {
+    /// Starts with defaults over an empty directory.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts with these settings, named as in the configuration file.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::start_in(directory, settings).await
+    }
+
+    /// Ends the server and starts another one over its data.
+    pub async fn restart(self) -> Self {
+        let directory = self.stop().await;
+        Self::start_in(directory, &[]).await
+    }
+
+    /// Drains, ends, and checks that nothing was logged as ERROR. Returns the data directory.
+    pub async fn stop(self) -> TempDir {
+        let Self { server, channel, log, directory } = self;
+        drop(channel);
+        server.shutdown();
+        tokio::task::spawn_blocking(|| server.wait()).await.expect("it ends without a panic");
+        log.assert_no_errors();
+        directory
+    }
+
+    /// Begins the drain, as SIGTERM does.
+    pub fn begin_drain(&self) {
+        self.server.shutdown();
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.server.addresses().listen
+    }
+
+    /// Where status is read.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.server.addresses().admin
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The one gRPC connection of this server's clients.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// A client of `ByteStream`.
+    pub fn byte_stream(&self) -> ByteStreamClient<Channel> {
+        ByteStreamClient::new(self.channel()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// A client of `ContentAddressableStorage`.
+    pub fn storage(&self) -> ContentAddressableStorageClient<Channel> {
+        ContentAddressableStorageClient::new(self.channel())
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// A client of `ActionCache`.
+    pub fn actions(&self) -> ActionCacheClient<Channel> {
+        ActionCacheClient::new(self.channel())
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// A client of `Capabilities`.
+    pub fn capabilities(&self) -> CapabilitiesClient<Channel> {
+        CapabilitiesClient::new(self.channel())
+    }
+
+    /// One exchange with the HTTP cache, over a connection of its own.
+    pub async fn http(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
+        exchange(self.address(), request).await
+    }
+
+    /// One exchange with the admin port.
+    pub async fn admin(&self, path: &str) -> Response<Bytes> {
+        let request = Request::get(path).body(Bytes::new()).expect("a good path");
+        exchange(self.admin_address(), request).await
+    }
+
+    async fn start_in(directory: TempDir, settings: &[(&str, &str)]) -> Self {
+        let log = LogChecker::install();
+        let config = config(directory.path(), settings);
+        let started = tokio::task::spawn_blocking(|| Server::start(config)).await;
+        let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
+        let uri = format!("http://{}", server.addresses().listen);
+        let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");
+        let channel = endpoint.connect().await.expect("it listens");
+        Self { server, channel, log, directory }
+    }
+}
+
+fn config(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
+    let mut sources = Sources::default();
+    let fixed = [
+        ("listen", "127.0.0.1:0".to_owned()),
+        ("admin_listen", "127.0.0.1:0".to_owned()),
+        ("data_dir", data_dir.display().to_string()),
+        ("max_size", "1GiB".to_owned()),
+        ("drain_timeout", "5s".to_owned()),
+    ];
+    for (key, text) in fixed {
+        sources.set(Origin::Environment, key, text);
+    }
+    for (key, text) in settings {
+        sources.set(Origin::Flag, key, *text);
+    }
+    let machine = Machine {
+        cache_dir: Some(PathBuf::from("/nonexistent")),
+        cores: NonZeroUsize::new(2).expect("two"),
+        memory: ByteSize::gib(1),
+        disk_room: |_| None,
+    };
+    Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+async fn exchange(address: SocketAddr, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    let mut request = request.map(|body| Full::new(body.into()));
+    let host = address.to_string().parse().expect("an address is a good header");
+    request.headers_mut().insert(http::header::HOST, host);
+    // The exchange owns the sender: with its end the connection ends too.
+    let exchange = async move {
+        let (head, body) = sender.send_request(request).await.expect("an answer").into_parts();
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        Response::from_parts(head, body)
+    };
+    let (response, ended) = tokio::join!(exchange, connection);
+    ended.expect("a connection without faults");
+    response
+}

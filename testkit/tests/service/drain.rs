@@ -1,0 +1,67 @@
+//! The drain that SIGTERM begins, and the admin port.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use http::StatusCode;
+use larder_testkit::TestServer;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::client::{chunked, digest, sample, upload_name};
+
+#[tokio::test]
+async fn an_upload_in_flight_finishes_while_the_server_drains() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(server.channel());
+    let mut watch =
+        health.watch(HealthCheckRequest::default()).await.expect("a stream").into_inner();
+    let first = watch.message().await.expect("an answer").expect("a status");
+    assert_eq!(first.status(), ServingStatus::Serving);
+
+    let blob = sample(3_000_000);
+    let mut messages = chunked(&upload_name("blobs", digest(&blob)), &blob, 1_000_000);
+    let rest = messages.split_off(1);
+    let (begin, begun) = tokio::sync::oneshot::channel::<()>();
+    let sent = stream::iter(messages).chain(
+        stream::once(async move {
+            begun.await.expect("the test goes on");
+            stream::iter(rest)
+        })
+        .flatten(),
+    );
+    let mut client = server.byte_stream();
+    let upload = client.write(Box::pin(sent));
+    let drain = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.begin_drain();
+        let next = watch.message().await.expect("an answer").expect("a status");
+        assert_eq!(next.status(), ServingStatus::NotServing);
+        assert_eq!(server.admin("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(server.admin("/livez").await.status(), StatusCode::OK);
+        begin.send(()).expect("the upload waits");
+    };
+    let (written, ()) = tokio::join!(upload, drain);
+    assert_eq!(written.expect("stored").into_inner().committed_size, 3_000_000);
+    drop(watch);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_what_is_so() {
+    let server = TestServer::start().await;
+    assert_eq!(server.admin("/readyz").await.status(), StatusCode::OK);
+    crate::client::store(&server, &sample(5_000)).await;
+    let metrics = server.admin("/metrics").await;
+    let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+    for line in ["blob_puts_total{outcome=\"stored\"} 1", "larder_rpcs_total{"] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    let status = server.admin("/statusz?format=json").await;
+    let status = String::from_utf8_lossy(status.body()).into_owned();
+    for part in ["\"records\":1", "metered(guarded(coalesced(hot"] {
+        assert!(status.contains(part), "{part} is not in {status}");
+    }
+    server.stop().await;
+}

@@ -1,0 +1,168 @@
+//! The HTTP/1.1 cache.
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use larder_protos::reapi::{ActionResult, GetActionResultRequest};
+use larder_testkit::TestServer;
+use prost::Message;
+
+use crate::client::{digest, read, sample, store};
+
+async fn call(
+    server: &TestServer,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Response<Bytes> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.http(request.body(body).expect("a good request")).await
+}
+
+async fn put(server: &TestServer, path: &str, body: Bytes) -> StatusCode {
+    call(server, Method::PUT, path, &[], body).await.status()
+}
+
+async fn get(server: &TestServer, path: &str, headers: &[(&str, &str)]) -> Response<Bytes> {
+    call(server, Method::GET, path, headers, Bytes::new()).await
+}
+
+#[tokio::test]
+async fn blobs_go_in_and_out_and_are_shared_with_grpc() {
+    let server = TestServer::start().await;
+    for size in [0, 1, 10_000, 3_000_000] {
+        let blob = sample(size);
+        let digest = digest(&blob);
+        let path = format!("/any/instance/cas/{}", digest.hash());
+        assert_eq!(get(&server, &path, &[]).await.status().is_success(), size == 0);
+        assert_eq!(put(&server, &path, blob.clone()).await, StatusCode::OK);
+        assert_eq!(put(&server, &path, blob.clone()).await, StatusCode::OK, "a duplicate");
+        let got = get(&server, &path, &[]).await;
+        assert_eq!(got.headers()["content-length"], size.to_string());
+        assert!(got.body() == &blob);
+        let head = call(&server, Method::HEAD, &path, &[], Bytes::new()).await;
+        assert_eq!((head.status(), head.body().len()), (StatusCode::OK, 0));
+        assert_eq!(head.headers()["content-length"], size.to_string());
+        assert!(read(&server, digest).await.expect("present") == blob, "over gRPC");
+    }
+    let stored = store(&server, &sample(777)).await;
+    let path = format!("/cas/{}", stored.hash());
+    assert!(get(&server, &path, &[]).await.body() == &sample(777));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn ranges_are_cut_out() {
+    let server = TestServer::start().await;
+    let blob = sample(700_000);
+    let path = format!("/cas/{}", store(&server, &blob).await.hash());
+    let part = get(&server, &path, &[("range", "bytes=300000-300009")]).await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.headers()["content-range"], "bytes 300000-300009/700000");
+    assert!(part.body()[..] == blob[300_000..300_010]);
+    let beyond = get(&server, &path, &[("range", "bytes=700000-")]).await;
+    assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.headers()["content-range"], "bytes */700000");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn zstd_goes_both_ways() {
+    let server = TestServer::start().await;
+    for size in [1_000, 3_000_000] {
+        let blob = sample(size);
+        let path = format!("/cas/{}", digest(&blob).hash());
+        let frame: Bytes = zstd::encode_all(&blob[..], 1).expect("in memory").into();
+        let encoded = [("content-encoding", "zstd")];
+        let sent = call(&server, Method::PUT, &path, &encoded, frame).await;
+        assert_eq!(sent.status(), StatusCode::OK);
+        let plain = get(&server, &path, &[]).await;
+        assert_eq!(plain.headers().get("content-encoding"), None);
+        assert!(plain.body() == &blob);
+        let taken = get(&server, &path, &[("accept-encoding", "gzip, zstd")]).await;
+        let body = match taken.headers().get("content-encoding") {
+            Some(encoding) => {
+                assert_eq!(encoding, "zstd");
+                zstd::decode_all(&taken.body()[..]).expect("frames").into()
+            }
+            None => taken.body().clone(),
+        };
+        assert!(body == blob);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused() {
+    let server = TestServer::start().await;
+    let blob = sample(1_000);
+    let hash = *digest(b"other").hash();
+    let mismatch = call(&server, Method::PUT, &format!("/cas/{hash}"), &[], blob.clone()).await;
+    assert_eq!(mismatch.status(), StatusCode::BAD_REQUEST);
+    let text = String::from_utf8_lossy(mismatch.body());
+    assert!(text.contains("have the digest"), "{text}");
+    assert_eq!(get(&server, &format!("/cas/{hash}"), &[]).await.status(), StatusCode::NOT_FOUND);
+    for (method, path, code) in [
+        (Method::GET, "/", StatusCode::NOT_FOUND),
+        (Method::GET, "/cas/abc", StatusCode::BAD_REQUEST),
+        (Method::GET, "/cas/../../etc/passwd", StatusCode::NOT_FOUND),
+        (Method::PUT, "/cas/%2e%2e", StatusCode::BAD_REQUEST),
+    ] {
+        let answer = call(&server, method, path, &[], Bytes::new()).await;
+        assert_eq!(answer.status(), code, "{path}");
+    }
+    let path = format!("/cas/{hash}");
+    let deleted = call(&server, Method::DELETE, &path, &[], Bytes::new()).await;
+    assert_eq!(deleted.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(deleted.headers()["allow"], "GET, HEAD, PUT");
+    let gzip = call(&server, Method::PUT, &path, &[("content-encoding", "gzip")], blob).await;
+    assert_eq!(gzip.status(), StatusCode::BAD_REQUEST);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn action_results_are_shared_with_grpc() {
+    let server = TestServer::start().await;
+    let action = digest(b"action");
+    let path = format!("/main/ac/{}", action.hash());
+    assert_eq!(get(&server, &path, &[]).await.status(), StatusCode::NOT_FOUND);
+    let blob = sample(10);
+    let result = ActionResult {
+        stdout_digest: Some(digest(&blob).to_proto()),
+        exit_code: 3,
+        ..ActionResult::default()
+    };
+    assert_eq!(put(&server, &path, result.encode_to_vec().into()).await, StatusCode::OK);
+    assert_eq!(get(&server, &path, &[]).await.status(), StatusCode::NOT_FOUND, "incomplete");
+    store(&server, &blob).await;
+    let got = get(&server, &path, &[]).await;
+    assert_eq!(ActionResult::decode(got.body().clone()).expect("a result"), result);
+    let request = GetActionResultRequest {
+        instance_name: "main".to_owned(),
+        action_digest: Some(action.to_proto()),
+        ..GetActionResultRequest::default()
+    };
+    let over_grpc = server.actions().get_action_result(request).await.expect("a hit");
+    assert_eq!(over_grpc.into_inner(), result);
+    let elsewhere = get(&server, &format!("/ac/{}", action.hash()), &[]).await;
+    assert_eq!(elsewhere.status(), StatusCode::NOT_FOUND, "another instance");
+    let garbage = put(&server, &path, Bytes::from_static(b"\xFF no result")).await;
+    assert_eq!(garbage, StatusCode::BAD_REQUEST);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn inlined_bytes_of_a_result_move_to_the_cas() {
+    let server = TestServer::start().await;
+    let path = format!("/ac/{}", digest(b"action").hash());
+    let result = ActionResult { stdout_raw: b"said".to_vec(), ..ActionResult::default() };
+    assert_eq!(put(&server, &path, result.encode_to_vec().into()).await, StatusCode::OK);
+    assert_eq!(read(&server, digest(b"said")).await.expect("in the CAS"), b"said");
+    let got = get(&server, &path, &[]).await;
+    let got = ActionResult::decode(got.body().clone()).expect("a result");
+    assert_eq!(got.stdout_digest, Some(digest(b"said").to_proto()));
+    server.stop().await;
+}

@@ -1,0 +1,13 @@
+//! The service over the wire, in this process: PROTOCOL's rules, one test each.
+
+mod action_cache;
+mod batch;
+mod byte_stream_read;
+mod byte_stream_write;
+mod capabilities;
+mod client;
+mod drain;
+mod find_missing;
+mod get_tree;
+mod hostile;
+mod http_cache;
