@@ -27,7 +27,7 @@ use crate::recovery::{Recovered, recover};
 use crate::usage::Usage;
 
 /// The most that [`Engine::append`] takes, in logical bytes: it holds the whole record in memory.
-const APPEND_LIMIT_BYTES: u64 = 16 << 20;
+const APPEND_LIMIT_BYTES: u64 = 80 << 20;
 
 /// What is known of a record without reading it.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -123,7 +123,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// Stores content of at most 16 MiB. Encodes on the caller's thread, then waits for room in the queue to the committer;
+    /// Stores content of at most 80 MiB. Encodes on the caller's thread, then waits for room in the queue to the committer;
     /// the answer comes with its group. A blob that is there already is not written again, an action result is replaced.
     /// Blocks briefly; a blob of `large_blob_bytes` or more is written to its file here.
     pub fn append(&self, key: &RecordKey, content: Content<'_>) -> Result<Commit, DiskError> {

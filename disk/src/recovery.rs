@@ -274,12 +274,10 @@ impl Replay<'_> {
                 self.inventory.table.replace(&entry);
                 self.update(IndexUpdate::Put(entry));
             }
+            // A blob file that is newer than the removal is taken in with the files.
             Effect::Remove => {
-                let is_newer = |entry: &Entry| matches!(entry.location, Location::File { sequence } if sequence > prologue.sequence);
-                if !self.inventory.table.get(&key).as_ref().is_some_and(is_newer) {
-                    self.inventory.table.remove(&key);
-                    self.update(IndexUpdate::Remove(key));
-                }
+                self.inventory.table.remove(&key);
+                self.update(IndexUpdate::Remove(key));
             }
         }
         Ok(())
