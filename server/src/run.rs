@@ -4,6 +4,7 @@
 //! says "starting"; the store; the edge; then clients are let in.
 
 use std::io;
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -56,60 +57,60 @@ pub struct RunningServer {
 
 impl Server {
     /// Starts a server and returns once clients are let in. Blocking.
-    pub fn start(config: Config) -> Result<RunningServer, StartError> {
-        let listener = listen(config.listen, "listen")?;
-        let admin_listener = listen(config.admin_listen, "admin-listen")?;
-        let addresses = Addresses {
-            listen: listener.local_addr().map_err(StartError::Thread)?,
-            admin: admin_listener.local_addr().map_err(StartError::Thread)?,
-        };
+    pub fn start(config: &Config) -> Result<RunningServer, StartError> {
+        let (listener, client_address) = listen(config.listen, "listen")?;
+        let (admin_listener, admin_address) = listen(config.admin_listen, "admin-listen")?;
+        let addresses = Addresses { listen: client_address, admin: admin_address };
         let lifecycle = Arc::new(Lifecycle::default());
         let admin = Arc::new(Admin::new(config.clone(), addresses, Arc::clone(&lifecycle)));
-        let admin_transport = serve(
-            admin_listener,
-            &Arc::clone(&admin).router(),
-            &TransportOptions {
-                name: "admin",
-                workers: NonZeroUsize::MIN,
-                max_connections: ADMIN_CONNECTIONS_MAX,
-                drain_timeout: ADMIN_DRAIN_TIMEOUT,
-            },
-            // Not registered: what is measured are the clients.
-            &Arc::default(),
-        )
-        .map_err(StartError::Thread)?;
+        let admin_transport = serve_admin(admin_listener, &admin).map_err(StartError::Thread)?;
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
-        let stacks = compose::build(&config, &mut registry)?;
+        let stacks = compose::build(config, &mut registry)?;
         let health = HealthHandle::new();
-        let edge = Edge::new(&stacks, &config, health.clone());
-        let rpc_metrics = Arc::new(RpcMetrics::default());
-        registry.register_collector(Box::new(Arc::clone(&rpc_metrics)));
-        let transport_metrics = Arc::new(TransportMetrics::default());
-        transport_metrics.register(&mut registry);
-        let clients = serve(
-            listener,
-            &Observed::new(edge, rpc_metrics),
-            &TransportOptions {
-                name: "worker",
-                workers: config.workers,
-                max_connections: CONNECTIONS_MAX,
-                drain_timeout: config.drain_timeout,
-            },
-            &transport_metrics,
-        )
-        .map_err(StartError::Thread)?;
+        let edge = Edge::new(&stacks, config, health.clone());
+        let clients = serve_clients(listener, edge, config, &mut registry);
+        let clients = clients.map_err(StartError::Thread)?;
 
-        let usage = {
-            let stacks = stacks.clone();
-            Box::new(move || stacks.usage())
-        };
-        admin.show_store(StoreView { registry, stack: stacks.to_string(), usage });
+        let stack = stacks.to_string();
+        let counted = stacks.clone();
+        let usage = Box::new(move || counted.usage());
+        admin.show_store(StoreView { registry, stack, usage });
         health.set_serving();
         lifecycle.advance(Phase::Serving);
         Ok(RunningServer { addresses, stacks, health, lifecycle, clients, admin: admin_transport })
     }
+}
+
+fn serve_admin(listener: TcpListener, admin: &Arc<Admin>) -> io::Result<Transport> {
+    let options = TransportOptions {
+        name: "admin",
+        workers: NonZeroUsize::MIN,
+        max_connections: ADMIN_CONNECTIONS_MAX,
+        drain_timeout: ADMIN_DRAIN_TIMEOUT,
+    };
+    // These metrics are not shown: what counts are the clients.
+    serve(listener, &Arc::clone(admin).router(), &options, &Arc::default())
+}
+
+fn serve_clients(
+    listener: TcpListener,
+    edge: Edge,
+    config: &Config,
+    registry: &mut Registry,
+) -> io::Result<Transport> {
+    let rpc_metrics = Arc::new(RpcMetrics::default());
+    registry.register_collector(Box::new(Arc::clone(&rpc_metrics)));
+    let transport_metrics = Arc::new(TransportMetrics::default());
+    transport_metrics.register(registry);
+    let options = TransportOptions {
+        name: "worker",
+        workers: config.workers,
+        max_connections: CONNECTIONS_MAX,
+        drain_timeout: config.drain_timeout,
+    };
+    serve(listener, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
 }
 
 impl RunningServer {

@@ -20,7 +20,7 @@ use crate::compose::UsageReport;
 use crate::config::Config;
 use crate::lifecycle::{Lifecycle, Phase};
 
-/// What OpenMetrics registers for its text.
+/// The media type that `OpenMetrics` has registered.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the admin port shows.

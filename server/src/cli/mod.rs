@@ -87,7 +87,7 @@ fn serve(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Res
         sources.add_file(&path);
     }
     let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Settings)?;
-    serve::serve(config)?;
+    serve::serve(&config)?;
     Ok(())
 }
 

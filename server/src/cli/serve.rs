@@ -27,7 +27,7 @@ pub(super) enum ServeError {
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once: whatever was
 /// acknowledged is with the kernel.
-pub(super) fn serve(config: Config) -> Result<(), ServeError> {
+pub(super) fn serve(config: &Config) -> Result<(), ServeError> {
     let style = start_log(&config.log)?;
     raise_open_files_limit();
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
@@ -35,13 +35,13 @@ pub(super) fn serve(config: Config) -> Result<(), ServeError> {
         let mut signals = Signals::install()?;
         let settings = config.clone();
         let server = tokio::select! {
-            started = spawn_blocking(move || Server::start(settings)) => started??,
+            started = spawn_blocking(move || Server::start(&settings)) => started??,
             name = signals.next() => {
                 tracing::info!(signal = name, "stopped before it was ready");
                 return Ok(());
             }
         };
-        announce(&server, &config, style);
+        announce(&server, config, style);
         let name = signals.next().await;
         tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         server.shutdown();

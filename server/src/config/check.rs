@@ -50,7 +50,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             unsafe_anonymous,
             data_dir: data_dir?,
             max_size: max_size?,
-            max_blob_size: max_blob_size?,
+            max_blob_size,
             durability: durability?,
             index_cache: index_cache?,
             workers: workers?,
@@ -110,14 +110,11 @@ impl Reader {
         self.held(size, "max_size", DATA_SIZE_MIN..=ByteSize::bytes(u64::MAX))
     }
 
-    /// The outer `None` left a problem, the inner is no limit.
-    fn max_blob_size(&mut self, max_size: Option<ByteSize>) -> Option<Option<ByteSize>> {
-        if self.text("max_blob_size").is_none() {
-            return Some(None);
-        }
-        let size = self.value("max_blob_size");
+    /// `None` is no limit.
+    fn max_blob_size(&mut self, max_size: Option<ByteSize>) -> Option<ByteSize> {
+        let size = self.value_or("max_blob_size", || None);
         let limit = max_size.unwrap_or(ByteSize::bytes(u64::MAX));
-        self.held(size, "max_blob_size", ByteSize::bytes(1)..=limit).map(Some)
+        self.held(size, "max_blob_size", ByteSize::bytes(1)..=limit)
     }
 
     fn durability(&mut self) -> Option<Durability> {

@@ -48,8 +48,7 @@ pub fn start_log(log: &Log) -> Result<LogStyle, LogError> {
 
 fn log_panic(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("a value that is no text");
-    match info.location() {
-        Some(location) => tracing::error!(%location, "panic: {message}"),
-        None => tracing::error!("panic: {message}"),
-    }
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    // ERROR: a panic is a defect, wherever it is caught.
+    tracing::error!(location, "panic: {message}");
 }

@@ -11,3 +11,6 @@ pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;
 pub use self::rpc_metrics::RpcMetrics;
+
+#[cfg(test)]
+mod tests;

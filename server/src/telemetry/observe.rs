@@ -105,26 +105,24 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let response = match this.inner.as_mut().as_pin_mut() {
-            Some(inner) => match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
-                Ok(poll) => {
-                    let Ok(response) = ready!(poll);
-                    Some(response)
-                }
-                Err(_) => None,
-            },
-            None => None,
+        let poll = this.inner.as_mut().as_pin_mut().map(|inner| {
+            // What a panic leaves behind is dropped, not used again.
+            catch_unwind(AssertUnwindSafe(|| inner.poll(cx)))
+        });
+        let mut call = match poll {
+            Some(Ok(Poll::Pending)) => return Poll::Pending,
+            _ => this.call.take().expect("the future is not polled after its answer"),
         };
-        let mut call = this.call.take().expect("the future is not polled after its answer");
-        Poll::Ready(Ok(match response {
-            Some(response) => observed_response(response, *this.protocol, call),
-            None => {
-                if this.inner.is_some() {
-                    this.inner.set(None);
-                    call.panicked();
-                }
+        Poll::Ready(Ok(match poll {
+            Some(Ok(Poll::Ready(Ok(response)))) => {
+                observed_response(response, *this.protocol, call)
+            }
+            Some(Err(_)) => {
+                this.inner.set(None);
+                call.panicked();
                 panicked_response(*this.protocol, call)
             }
+            _ => panicked_response(*this.protocol, call),
         }))
     }
 }
@@ -138,7 +136,7 @@ fn observed_response<B: Body>(
     let end = match protocol {
         Protocol::Grpc => {
             let code = grpc_code(&head.headers);
-            code.map_or(End::Trailers, |code| End::Reached(code))
+            code.map_or(End::Trailers, End::Reached)
         }
         Protocol::HttpHead => End::Reached(http_code(head.status)),
         Protocol::Http => {

@@ -112,7 +112,8 @@ impl RpcMetrics {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for method in Method::all() {
             let metrics = &self.methods[method.index()];
-            let bounds = BUCKETS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::MAX]);
+            let bounds =
+                BUCKETS_MICROS.iter().map(|micros| seconds(*micros)).chain([f64::INFINITY]);
             let counts = metrics.buckets.iter().map(|count| count.load(Ordering::Relaxed));
             let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
             let count = buckets.iter().map(|(_, count)| count).sum();

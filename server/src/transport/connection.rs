@@ -23,7 +23,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// What waits for the socket, for each stream.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
-/// Bearer tokens and RequestMetadata take a few KiB.
+/// Bearer tokens and `RequestMetadata` take a few KiB.
 const HEADERS_BYTES_MAX: u32 = 64 << 10;
 /// Also what a connection reads at a time, so it bounds an HTTP/1.1 header less tightly.
 const HTTP1_BUFFER_BYTES: usize = 256 << 10;

@@ -35,20 +35,26 @@ pub enum ListenError {
     },
 }
 
-/// A listening socket that tokio can take; `flag` is the setting to name if there is none.
-pub fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, ListenError> {
+/// A listening socket that tokio can take, and its real address; `flag` is the setting to name if
+/// there is none.
+pub fn listen(
+    address: SocketAddr,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), ListenError> {
     bind(address).map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => ListenError::InUse { address, flag },
         _ => ListenError::Refused { address, flag, source },
     })
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the connections of the server before.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    let listener = TcpListener::from(socket);
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }

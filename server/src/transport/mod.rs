@@ -48,11 +48,18 @@ pub struct TransportOptions {
     pub drain_timeout: Duration,
 }
 
-/// A transport that runs.
+/// A transport that runs; dropping it drains it.
 #[derive(Debug)]
 pub struct Transport {
     draining: CancellationToken,
     threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.drain();
+        self.join();
+    }
 }
 
 /// What a transport can serve.

@@ -1,0 +1,300 @@
+//! The binary from outside: its words, its exit codes, its life from start to drain.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use larder_server::config::SETTINGS;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// `larder` in an environment that holds nothing but a home.
+fn larder(home: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command.args(arguments).env_clear().env("HOME", home.path());
+    command
+}
+
+fn home() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[track_caller]
+fn check(output: &Output, code: i32, stderr: &str) {
+    let actual = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{actual}");
+    assert!(actual.contains(stderr), "{stderr:?} is not in {actual:?}");
+}
+
+#[test]
+fn wrong_words_are_usage() {
+    for (arguments, stderr) in [
+        (&[][..], "Usage: larder"),
+        (&["sevre"], "unrecognized subcommand"),
+        (&["serve", "--lisen=x"], "unexpected argument"),
+        (&["check-config"], "required arguments"),
+        (&["serve", "--workers=many"], "workers: \"many\" is not a whole number"),
+    ] {
+        check(&larder(&home(), arguments).output().unwrap(), 2, stderr);
+    }
+}
+
+#[test]
+fn version_goes_to_standard_output() {
+    let output = larder(&home(), &["--version"]).output().unwrap();
+    check(&output, 0, "");
+    assert_eq!(text(&output.stdout), concat!("larder ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn help_names_every_setting_in_all_its_forms() {
+    let output = larder(&home(), &["serve", "--help"]).output().unwrap();
+    let help = text(&output.stdout);
+    for setting in SETTINGS {
+        for form in [
+            format!("--{}", setting.flag()),
+            format!("[env: {}]", setting.variable()),
+            format!("[key: {}]", setting.key),
+        ] {
+            assert!(help.contains(&form), "{form} is not in {help}");
+        }
+    }
+}
+
+#[test]
+fn every_setting_is_a_flag_and_a_variable() {
+    // No setting takes an empty text, so each that is read complains; all of them at once.
+    let flags: Vec<_> = SETTINGS.iter().map(|setting| format!("--{}=", setting.flag())).collect();
+    let home = home();
+    let mut by_flag = larder(&home, &["serve"]);
+    by_flag.args(&flags);
+    let mut by_variable = larder(&home, &["serve"]);
+    by_variable.envs(SETTINGS.iter().map(|setting| (setting.variable(), "")));
+    for (mut command, prefix) in [(by_flag, "--"), (by_variable, "LARDER_")] {
+        let output = command.output().unwrap();
+        check(&output, 2, prefix);
+        let problems = text(&output.stderr);
+        assert_eq!(problems.lines().count(), SETTINGS.len(), "{problems}");
+        for setting in SETTINGS {
+            let name = match prefix {
+                "--" => format!("--{}", setting.flag()),
+                _ => setting.variable(),
+            };
+            let mut lines = problems.lines();
+            assert!(
+                lines.any(|line| line.starts_with(&format!("{}: \"\" is not ", setting.key))
+                    && line.ends_with(&format!("(from {name})"))),
+                "{name} is not in {problems}"
+            );
+        }
+    }
+}
+
+#[test]
+fn listening_beyond_loopback_is_refused() {
+    for arguments in [["serve", "--listen=0.0.0.0:0"], ["serve", "--listen=[::]:0"]] {
+        check(&larder(&home(), &arguments).output().unwrap(), 2, "--unsafe-anonymous");
+    }
+}
+
+#[test]
+fn check_config_shows_every_problem_or_what_is_in_effect() {
+    let home = home();
+    let path = home.path().join("larder.toml");
+    let arguments = ["check-config", path.to_str().unwrap()];
+    check(&larder(&home, &arguments).output().unwrap(), 1, "larder.toml: No such file");
+
+    std::fs::write(&path, "lisen = 'x'\nworkers = 0\n[hot]\ncapacity = '12 apples'\n").unwrap();
+    let output = larder(&home, &arguments).output().unwrap();
+    check(&output, 1, "lisen: unknown setting; did you mean listen?\n");
+    check(&output, 1, "workers: \"0\" is not a whole number from 1 on");
+    check(&output, 1, "hot.capacity: \"12 apples\" is not a size");
+    assert_eq!(text(&output.stderr).lines().count(), 3);
+
+    std::fs::write(&path, "max_size = '20MiB'\n[hot]\ncapacity = 0\n").unwrap();
+    let output = larder(&home, &arguments).output().unwrap();
+    check(&output, 0, "");
+    let shown = text(&output.stdout).strip_prefix("ok\n").unwrap();
+    assert!(shown.contains("max_size = \"20MiB\"\n"), "{shown}");
+
+    // What it shows is a configuration again, with the same effect.
+    std::fs::write(&path, shown).unwrap();
+    let again = larder(&home, &arguments).output().unwrap();
+    assert_eq!(text(&again.stdout).strip_prefix("ok\n"), Some(shown));
+}
+
+/// A server that is killed, should a test end early.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Running {
+    fn start(home: &TempDir, arguments: &[&str]) -> Self {
+        let ports = ["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
+        let arguments = [&ports[..], arguments].concat();
+        let mut child = larder(home, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|x| sender.send(x))
+        });
+        let mut running = Self {
+            child,
+            lines,
+            address: "127.0.0.1:0".parse().unwrap(),
+            admin: "127.0.0.1:0".parse().unwrap(),
+        };
+        let event = running.event("listening");
+        running.address = event["address"].as_str().unwrap().parse().unwrap();
+        running.admin = event["admin_address"].as_str().unwrap().parse().unwrap();
+        assert_eq!(event["bazel"], format!("--remote_cache=grpc://{}", running.address));
+        running
+    }
+
+    /// Waits for the log event with this message.
+    fn event(&self, message: &str) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap();
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            if event["message"] == message {
+                return event;
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        // Its end closes standard error, which is all that is waited for.
+        while self.lines.recv_timeout(PATIENCE).is_ok() {}
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the server did not end");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+/// Status and body of a GET.
+fn get(address: SocketAddr, path: &str, header: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[test]
+fn serves_until_sigterm() {
+    let home = home();
+    let mut running = Running::start(&home, &[]);
+    assert_ne!(running.address.port(), 0);
+    assert_eq!(get(running.address, "/", "").0, 404);
+    assert!(home.path().join(".cache/larder").is_dir());
+    running.signal(Signal::TERM);
+    running.event("draining");
+    running.event("stopped");
+    assert_eq!(running.exit_code(), Some(0));
+    assert!(TcpStream::connect(running.address).is_err());
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let mut running = Running::start(&home(), &["--drain-timeout=1h"]);
+    // Half a request, which the drain waits for.
+    let mut stream = TcpStream::connect(running.address).unwrap();
+    stream.write_all(b"PUT /cas/00 HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1").unwrap();
+    assert_eq!(get(running.address, "/", "").0, 404);
+    running.signal(Signal::TERM);
+    running.event("draining");
+    running.signal(Signal::INT);
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn the_admin_port_tells() {
+    let running = Running::start(&home(), &["--hot-capacity=1MiB"]);
+    assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
+    assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
+    get(running.address, "/cas/none", "");
+    let (status, metrics) = get(running.admin, "/metrics", "");
+    assert_eq!(status, 200);
+    for line in [
+        "larder_rpcs_total{method=\"http/GET\",",
+        "process_resident_memory_bytes ",
+        "larder_build_info{version=\"",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    let (status, shown) = get(running.admin, "/statusz", "");
+    assert_eq!(status, 200);
+    assert!(shown.contains(&running.address.to_string()), "{shown}");
+    for (path, header) in
+        [("/statusz?format=json", ""), ("/statusz", "accept: application/json\r\n")]
+    {
+        let (_, body) = get(running.admin, path, header);
+        let status: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status["phase"], "serving");
+        assert_eq!(status["addresses"]["listen"], running.address.to_string());
+        assert_eq!(status["config"]["hot.capacity"], "1MiB");
+        assert!(status["usage"].is_object() && status["stack"].is_string(), "{status}");
+    }
+}
+
+#[test]
+fn an_address_in_use_says_what_to_do() {
+    let running = Running::start(&home(), &[]);
+    let listen = format!("--listen={}", running.address);
+    let output = larder(&home(), &["serve", &listen, "--admin-listen=127.0.0.1:0"]).output();
+    let expect = format!("larder: {} is in use, perhaps by another larder", running.address);
+    let output = output.unwrap();
+    check(&output, 1, &expect);
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+}
+
+#[test]
+fn people_get_a_banner() {
+    let home = home();
+    let ports = ["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
+    let mut command = larder(&home, &ports);
+    let mut child = command.arg("--log-format=human").stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let lines: Vec<_> =
+        stderr.lines().map_while(Result::ok).take_while(|line| !line.contains("admin")).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let banner = lines.join("\n");
+    for part in ["--remote_cache=grpc://127.0.0.1:", "--remote_cache=http://127.0.0.1:", "data"] {
+        assert!(banner.contains(part), "{part} is not in {banner}");
+    }
+}
