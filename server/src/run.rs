@@ -6,9 +6,11 @@
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use larder_disk::DiskError;
 use prometheus_client::registry::Registry;
 
 use crate::admin::{Addresses, Admin, StoreView};
@@ -36,9 +38,19 @@ pub enum StartError {
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Another server has the data directory.
+    #[error(
+        "data directory {} is in use, perhaps by another larder; stop it, or choose another \
+         directory with --data-dir",
+        data_dir.display()
+    )]
+    DataDirInUse {
+        /// The directory.
+        data_dir: PathBuf,
+    },
     /// No store.
     #[error(transparent)]
-    Compose(#[from] ComposeError),
+    Compose(ComposeError),
     /// No thread or runtime.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -53,6 +65,17 @@ pub struct RunningServer {
     lifecycle: Arc<Lifecycle>,
     clients: Transport,
     admin: Transport,
+}
+
+impl From<ComposeError> for StartError {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Disk { source: DiskError::Locked { data_dir } } => {
+                Self::DataDirInUse { data_dir }
+            }
+            other => Self::Compose(other),
+        }
+    }
 }
 
 impl Server {

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A blob that nobody has.
+const ABSENT: &str = "/cas/1111111111111111111111111111111111111111111111111111111111111111";
+
 /// `larder` in an environment that holds nothing but a home.
 fn larder(home: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
@@ -145,9 +148,15 @@ struct Running {
 
 impl Running {
     fn start(home: &TempDir, arguments: &[&str]) -> Self {
-        let ports = ["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"];
-        let arguments = [&ports[..], arguments].concat();
-        let mut child = larder(home, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = larder(home, &["serve"]);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Adds the ports to a command that serves, and waits until it does.
+    fn spawn(mut command: Command) -> Self {
+        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -218,7 +227,7 @@ fn serves_until_sigterm() {
     let home = home();
     let mut running = Running::start(&home, &[]);
     assert_ne!(running.address.port(), 0);
-    assert_eq!(get(running.address, "/", "").0, 404);
+    assert_eq!(get(running.address, ABSENT, "").0, 404);
     assert!(home.path().join(".cache/larder").is_dir());
     running.signal(Signal::TERM);
     running.event("draining");
@@ -228,15 +237,39 @@ fn serves_until_sigterm() {
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_drain_waits_for_uploads_and_a_second_signal_does_not() {
     let mut running = Running::start(&home(), &["--drain-timeout=1h"]);
-    // Half a request, which the drain waits for.
     let mut stream = TcpStream::connect(running.address).unwrap();
-    stream.write_all(b"PUT /cas/00 HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1").unwrap();
-    assert_eq!(get(running.address, "/", "").0, 404);
+    write!(stream, "PUT {ABSENT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1").unwrap();
+    // The part of the upload is with the server once a later request has been answered.
+    get(running.address, ABSENT, "");
     running.signal(Signal::TERM);
     running.event("draining");
+    assert_eq!(get(running.admin, "/readyz", ""), (503, "draining\n".to_owned()));
+    assert_eq!(get(running.admin, "/livez", "").0, 200);
     running.signal(Signal::INT);
+    running.event("drain cut short");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn too_few_file_descriptors_end_nothing() {
+    let home = home();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder"), "serve"]);
+    command.env_clear().env("HOME", home.path()).arg("--workers=1");
+    let mut running = Running::spawn(command);
+    let connect = |_| TcpStream::connect(running.address).unwrap();
+    let connections: Vec<_> = (0..100).map(connect).collect();
+    running.event("no connection can be accepted");
+    drop(connections);
+    assert_eq!(get(running.address, ABSENT, "").0, 404);
+    running.signal(Signal::TERM);
+    let mut failures = 0;
+    while let Ok(line) = running.lines.recv_timeout(PATIENCE) {
+        failures += usize::from(line.contains("no connection can be accepted"));
+    }
+    assert!(failures < 20, "the acceptor spins: {failures} failures");
     assert_eq!(running.exit_code(), Some(0));
 }
 
@@ -245,7 +278,7 @@ fn the_admin_port_tells() {
     let running = Running::start(&home(), &["--hot-capacity=1MiB"]);
     assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
     assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
-    get(running.address, "/cas/none", "");
+    get(running.address, ABSENT, "");
     let (status, metrics) = get(running.admin, "/metrics", "");
     assert_eq!(status, 200);
     for line in [
@@ -272,14 +305,35 @@ fn the_admin_port_tells() {
 }
 
 #[test]
-fn an_address_in_use_says_what_to_do() {
-    let running = Running::start(&home(), &[]);
-    let listen = format!("--listen={}", running.address);
-    let output = larder(&home(), &["serve", &listen, "--admin-listen=127.0.0.1:0"]).output();
-    let expect = format!("larder: {} is in use, perhaps by another larder", running.address);
-    let output = output.unwrap();
-    check(&output, 1, &expect);
-    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+fn what_is_taken_says_what_to_do() {
+    let home_in_use = home();
+    let running = Running::start(&home_in_use, &[]);
+    let used = running.address;
+    let other_home = home();
+    for (home, address, expect) in [
+        (
+            &other_home,
+            used.to_string(),
+            format!("larder: {used} is in use, perhaps by another larder"),
+        ),
+        // Kept for documentation by RFC 5737, so no machine has it.
+        (
+            &other_home,
+            "192.0.2.1:1".to_owned(),
+            "larder: cannot listen on 192.0.2.1:1 (--listen): ".to_owned(),
+        ),
+        (
+            &home_in_use,
+            "127.0.0.1:0".to_owned(),
+            "choose another directory with --data-dir\n".to_owned(),
+        ),
+    ] {
+        let listen = format!("--listen={address}");
+        let arguments = ["serve", &listen, "--admin-listen=127.0.0.1:0", "--unsafe-anonymous"];
+        let output = larder(home, &arguments).output().unwrap();
+        check(&output, 1, &expect);
+        assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    }
 }
 
 #[test]

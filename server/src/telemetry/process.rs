@@ -20,7 +20,7 @@ pub fn register_process(registry: &mut Registry, started: SystemTime) {
 }
 
 /// Bytes of memory that are resident; known on Linux only.
-pub(crate) fn resident_bytes() -> Option<u64> {
+fn resident_bytes() -> Option<u64> {
     let statm = bounded_read(Path::new("/proc/self/statm"), 256).ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * u64::try_from(rustix::param::page_size()).ok()?)

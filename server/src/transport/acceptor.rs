@@ -17,6 +17,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// Takes connections and hands each to the worker that has the fewest.
 pub(super) struct Acceptor {
     workers: Vec<Seat>,
+    /// Where the search for the emptiest worker begins, so that short connections do not all go to
+    /// the first.
+    next: usize,
     max_connections: usize,
     metrics: Arc<TransportMetrics>,
     /// Whether the last connection was refused, so that a flood logs one line.
@@ -30,7 +33,7 @@ impl Acceptor {
         max_connections: usize,
         metrics: Arc<TransportMetrics>,
     ) -> Self {
-        Self { workers, max_connections, metrics, full: false }
+        Self { workers, next: 0, max_connections, metrics, full: false }
     }
 
     /// Accepts until dropped. Cancel-safe: at most the connection at hand is closed.
@@ -66,7 +69,9 @@ impl Acceptor {
             return;
         }
         self.full = false;
-        let least = self.workers.iter().min_by_key(|seat| seat.connections());
+        let (before, after) = self.workers.split_at(self.next);
+        self.next = (self.next + 1) % self.workers.len();
+        let least = after.iter().chain(before).min_by_key(|seat| seat.connections());
         let worker = least.expect("there is a worker");
         if let Err(error) = worker.hand_over(stream, &self.metrics.connections).await {
             tracing::debug!(%peer, %error, "connection lost before it was served");

@@ -24,7 +24,7 @@ pub enum ListenError {
         flag: &'static str,
     },
     /// The system refused.
-    #[error("cannot listen on {address} (--{flag}): {source}")]
+    #[error("cannot listen on {address} (--{flag})")]
     Refused {
         /// The address.
         address: SocketAddr,
