@@ -8,7 +8,7 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
-mod lifecycle;
+pub mod lifecycle;
 pub mod run;
 pub mod telemetry;
 pub mod transport;

@@ -18,7 +18,7 @@ use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::Config;
 use crate::edge::{Edge, HealthHandle};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::telemetry::{Observed, RpcMetrics, register_process};
+use crate::telemetry::{Observed, RpcMetrics, UsageMetrics, register_process};
 use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
 
 /// Well above what the clients of one server open, well below what file descriptors allow.
@@ -73,7 +73,7 @@ impl From<ComposeError> for StartError {
             ComposeError::Disk { source: DiskError::Locked { data_dir } } => {
                 Self::DataDirInUse { data_dir }
             }
-            other => Self::Compose(other),
+            other @ ComposeError::Disk { .. } => Self::Compose(other),
         }
     }
 }
@@ -90,7 +90,9 @@ impl Server {
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
-        let stacks = compose::build(config, &mut registry)?;
+        // The stores name their metrics without the product.
+        let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
+        registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
         let health = HealthHandle::new();
         let edge = Edge::new(&stacks, config, health.clone());
         let clients = serve_clients(listener, edge, config, &mut registry);

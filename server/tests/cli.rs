@@ -222,6 +222,16 @@ fn get(address: SocketAddr, path: &str, header: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+fn put_hello(address: SocketAddr) {
+    let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = "host: x\r\nconnection: close\r\ncontent-length: 5";
+    write!(stream, "PUT /cas/{hash} HTTP/1.1\r\n{head}\r\n\r\nhello").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
 #[test]
 fn serves_until_sigterm() {
     let home = home();
@@ -238,10 +248,10 @@ fn serves_until_sigterm() {
 
 #[test]
 fn a_drain_waits_for_uploads_and_a_second_signal_does_not() {
-    let mut running = Running::start(&home(), &["--drain-timeout=1h"]);
+    let mut running = Running::start(&home(), &["--drain-timeout=1h", "--workers=1"]);
     let mut stream = TcpStream::connect(running.address).unwrap();
     write!(stream, "PUT {ABSENT} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n1").unwrap();
-    // The part of the upload is with the server once a later request has been answered.
+    // The one worker has seen this part of the upload once it has answered a later request.
     get(running.address, ABSENT, "");
     running.signal(Signal::TERM);
     running.event("draining");
@@ -279,10 +289,15 @@ fn the_admin_port_tells() {
     assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
     assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
     get(running.address, ABSENT, "");
+    put_hello(running.address);
     let (status, metrics) = get(running.admin, "/metrics", "");
     assert_eq!(status, 200);
     for line in [
-        "larder_rpcs_total{method=\"http/GET\",",
+        "larder_rpcs_total{method=\"http/GET\",code=\"NOT_FOUND\"} 1",
+        "larder_rpcs_total{method=\"http/PUT\",code=\"OK\"} 1",
+        "larder_blob_puts_total{outcome=\"stored\"} 1",
+        "larder_disk_records 1",
+        "larder_connections ",
         "process_resident_memory_bytes ",
         "larder_build_info{version=\"",
         "# EOF",

@@ -43,8 +43,8 @@ pub(super) fn serve(config: &Config) -> Result<(), ServeError> {
         };
         announce(&server, config, style);
         let name = signals.next().await;
-        tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         server.shutdown();
+        tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         tokio::select! {
             ended = spawn_blocking(move || server.wait()) => ended?,
             name = signals.next() => {

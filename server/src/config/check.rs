@@ -101,7 +101,7 @@ impl Reader {
             let room = (machine.disk_room)(data_dir?)?;
             // What the cache already took counts as room, or the limit would fall at every start.
             let half_bytes = room.free.as_bytes().saturating_add(room.used.as_bytes()) / 2;
-            Some(DATA_SIZE_DEFAULT.min(ByteSize::bytes(half_bytes)))
+            Some(DATA_SIZE_DEFAULT.min(ByteSize::mib(half_bytes >> 20)))
         });
         if size.is_none() && data_dir.is_some() && self.text("max_size").is_none() {
             let missing = "the free space of the data directory cannot be read";

@@ -80,7 +80,7 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "SIZE",
         fallback: Fallback::Machine("50GiB, or half of the disk space it can have if that is less"),
         help: "How much disk the data directory may take; the least recently used goes first.",
-        advice: "Too small: larder_tier_evictions_total{tier=\"disk\"} grows all day and yesterday's \
+        advice: "Too small: larder_disk_evictions_total grows all day and yesterday's \
                  build is cold. Too large: the disk fills and uploads end with RESOURCE_EXHAUSTED.",
     },
     Setting {
@@ -149,9 +149,8 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "SIZE",
         fallback: Fallback::Machine("512MiB, or an eighth of the memory if that is less"),
         help: "Memory for the hottest blobs and action results; the index is not counted.",
-        advice: "Too small: larder_tier_evictions_total{tier=\"hot\"} grows as fast as \
-                 larder_tier_puts_total. Too large: the page cache, which helps every read, \
-                 shrinks. 0 turns the tier off.",
+        advice: "Too small: blobs that every build reads come from the disk each time. Too large: \
+                 the page cache, which helps every read, shrinks. 0 turns the tier off.",
     },
     Setting {
         key: "hot.max_blob_size",

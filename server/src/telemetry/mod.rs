@@ -6,11 +6,13 @@ mod method;
 mod observe;
 mod process;
 mod rpc_metrics;
+mod usage;
 
 pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;
 pub use self::rpc_metrics::RpcMetrics;
+pub use self::usage::UsageMetrics;
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,48 @@
+//! [`UsageMetrics`]: what the stores hold, asked at each scrape.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+use crate::compose::Stacks;
+
+/// What the stores hold, asked at each scrape.
+#[derive(Debug)]
+pub struct UsageMetrics(pub Stacks);
+
+impl Collector for UsageMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let usage = self.0.usage();
+        let gauges = [
+            ("larder_disk_records", "Blobs and action results", usage.records),
+            ("larder_disk_logical_bytes", "Their bytes before compression", usage.logical_bytes),
+            ("larder_disk_stored_bytes", "Their bytes on disk", usage.stored_bytes),
+            (
+                "larder_disk_dead_bytes",
+                "Bytes on disk that nothing uses any more",
+                usage.dead_bytes,
+            ),
+            ("larder_disk_limit_bytes", "The limit for stored and dead bytes", usage.limit_bytes),
+            (
+                "larder_disk_writes_refused",
+                "1 once a failed sync has ended writes",
+                u64::from(usage.writes_refused),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
+        let counters = [
+            ("larder_disk_evictions", "Records that made room for others", usage.evictions),
+            ("larder_disk_corrupt_records", "Records found damaged", usage.corrupt_records),
+        ];
+        for (name, help, value) in counters {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+}
