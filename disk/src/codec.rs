@@ -18,7 +18,7 @@ use crate::prologue::{
 
 /// zstd must save at least one part in this many of the first frame.
 const LEAST_GAIN: usize = 32;
-/// zstd's contexts take about 1 MiB each; more than this many are not kept for reuse.
+/// zstd's contexts are large; more than this many are not kept for reuse.
 const KEPT_CONTEXTS: usize = 16;
 
 /// What is to be stored.

@@ -212,7 +212,7 @@ impl RecordReader {
 type Opened = (Arc<dyn IoFile>, u64, Place);
 
 /// The file of a record, where it begins there, and what its checksum says of that. Packs stay open; a blob file is opened
-/// for each read: 4 µs beside the 300 µs that decoding a MiB takes, and no cache of descriptors to bound.
+/// for each read: 4 µs beside the millisecond that decoding a MiB takes, and no cache of descriptors to bound.
 fn open_location(
     inventory: &Inventory,
     key: &RecordKey,
