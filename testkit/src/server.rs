@@ -123,7 +123,7 @@ impl TestServer {
     async fn start_in(directory: TempDir, settings: &[(&str, &str)]) -> Self {
         let log = LogChecker::install();
         let config = config(directory.path(), settings);
-        let started = tokio::task::spawn_blocking(|| Server::start(config)).await;
+        let started = tokio::task::spawn_blocking(move || Server::start(&config)).await;
         let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
         let uri = format!("http://{}", server.addresses().listen);
         let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");

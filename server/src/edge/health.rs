@@ -15,23 +15,51 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 /// What `grpc.health.v1` answers for the server as a whole: not serving, until told otherwise. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct HealthHandle {
-    status: Arc<watch::Sender<ServingStatus>>,
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Starting,
+    Serving,
+    Draining,
+}
+
+impl Phase {
+    fn status(self) -> ServingStatus {
+        match self {
+            Self::Serving => ServingStatus::Serving,
+            Self::Starting | Self::Draining => ServingStatus::NotServing,
+        }
+    }
 }
 
 impl HealthHandle {
     /// Not serving yet.
     pub fn new() -> Self {
-        Self { status: Arc::new(watch::Sender::new(ServingStatus::NotServing)) }
+        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)) }
     }
 
     /// From now on the answer is SERVING.
     pub fn set_serving(&self) {
-        self.status.send_replace(ServingStatus::Serving);
+        self.phase.send_replace(Phase::Serving);
     }
 
     /// From now on the answer is `NOT_SERVING`: clients should go elsewhere.
     pub fn set_draining(&self) {
-        self.status.send_replace(ServingStatus::NotServing);
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// The status now and at each change, up to the drain: a watch that stayed open would hold it up.
+    fn changes(&self) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + use<> {
+        let mut drains = false;
+        WatchStream::new(self.phase.subscribe())
+            .take_while(move |phase| {
+                let goes_on = !drains;
+                drains = *phase == Phase::Draining;
+                std::future::ready(goes_on)
+            })
+            .map(|phase| Ok(response(phase.status())))
     }
 
     pub(crate) fn service(&self) -> HealthServer<Self> {
@@ -55,7 +83,7 @@ impl Health for HealthHandle {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if service.is_empty() {
-            return Ok(Response::new(response(*self.status.borrow())));
+            return Ok(Response::new(response(self.phase.borrow().status())));
         }
         Err(Status::not_found("only the server as a whole has a status: ask for the empty service"))
     }
@@ -65,8 +93,7 @@ impl Health for HealthHandle {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         if request.into_inner().service.is_empty() {
-            let changes = WatchStream::new(self.status.subscribe());
-            return Ok(Response::new(changes.map(|status| Ok(response(status))).boxed()));
+            return Ok(Response::new(self.changes().boxed()));
         }
         // The protocol wants a watch of an unknown service to stay open.
         let unknown = futures_util::stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);

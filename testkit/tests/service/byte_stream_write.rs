@@ -229,7 +229,9 @@ async fn the_rules_of_a_session_hold_on_the_wire() {
     assert_refused(write(&server, vec![nameless]).await, Code::InvalidArgument, "form");
 
     let mut offsets_left_out = messages();
-    offsets_left_out.iter_mut().for_each(|message| message.write_offset = 0);
+    for message in &mut offsets_left_out {
+        message.write_offset = 0;
+    }
     assert_eq!(write(&server, offsets_left_out).await.expect("tolerated"), 1_000);
     server.stop().await;
 }

@@ -40,11 +40,11 @@ async fn an_upload_in_flight_finishes_while_the_server_drains() {
         assert_eq!(next.status(), ServingStatus::NotServing);
         assert_eq!(server.admin("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(server.admin("/livez").await.status(), StatusCode::OK);
+        assert_eq!(watch.message().await.expect("a clean end"), None, "the watch has ended");
         begin.send(()).expect("the upload waits");
     };
     let (written, ()) = tokio::join!(upload, drain);
     assert_eq!(written.expect("stored").into_inner().committed_size, 3_000_000);
-    drop(watch);
     server.stop().await;
 }
 

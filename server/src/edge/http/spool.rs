@@ -47,7 +47,10 @@ impl Spool {
         }
         let bytes = memory.freeze();
         let size_bytes = bytes.len() as u64;
-        Ok(MeasuredBody { size_bytes, untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes) })
+        Ok(MeasuredBody {
+            size_bytes,
+            untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes),
+        })
     }
 
     async fn receive_in_file(
