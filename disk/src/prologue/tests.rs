@@ -1,3 +1,5 @@
+//! The prologue: round trips, and every flipped bit.
+
 use larder_protos::Digest;
 use proptest::prelude::*;
 

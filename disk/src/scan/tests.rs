@@ -1,3 +1,5 @@
+//! The scan of a pack: what it finds, and what it passes over.
+
 use std::io::IoSlice;
 use std::sync::Arc;
 

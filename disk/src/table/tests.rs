@@ -1,3 +1,5 @@
+//! The table against a map: what goes in comes out, and nothing else.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
