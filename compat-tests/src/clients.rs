@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::bazel;
+use crate::ccache;
 use crate::error::CompatError;
 use crate::lab::Lab;
 use crate::report::Report;
@@ -18,7 +19,10 @@ struct Client {
 }
 
 /// In the order in which they run.
-const CLIENTS: &[Client] = &[Client { name: bazel::NAME, run: bazel::run }];
+const CLIENTS: &[Client] = &[
+    Client { name: bazel::NAME, run: bazel::run },
+    Client { name: ccache::NAME, run: ccache::run },
+];
 
 /// Every client that [`run_clients`] knows.
 pub fn client_names() -> impl Iterator<Item = &'static str> {

@@ -2,6 +2,7 @@
 //! its own, and judged by its own output. Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod ccache;
 mod clients;
 mod error;
 mod install;

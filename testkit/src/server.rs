@@ -1,12 +1,14 @@
 //! [`TestServer`]: a whole server in this process, over a temporary directory, with clients for it.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Frame};
 use hyper_util::rt::TokioIo;
 use larder_protos::services::action_cache_client::ActionCacheClient;
 use larder_protos::services::byte_stream_client::ByteStreamClient;
@@ -111,13 +113,21 @@ impl TestServer {
 
     /// One exchange with the HTTP cache, over a connection of its own.
     pub async fn http(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
-        exchange(self.address(), request).await
+        exchange(self.address(), request.map(|body| Full::new(body.into()))).await
+    }
+
+    /// Sends a body in chunks, its length not announced; the status that comes back.
+    pub async fn http_chunked(&self, method: &str, path: &str, chunks: Vec<Bytes>) -> StatusCode {
+        let frames = chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let request = Request::builder().method(method).uri(path).body(body);
+        exchange(self.address(), request.expect("a good request")).await.status()
     }
 
     /// One exchange with the admin port.
     pub async fn admin(&self, path: &str) -> Response<Bytes> {
         let request = Request::get(path).body(Bytes::new()).expect("a good path");
-        exchange(self.admin_address(), request).await
+        exchange(self.admin_address(), request.map(Full::new)).await
     }
 
     async fn start_in(directory: TempDir, settings: &[(&str, &str)]) -> Self {
@@ -156,11 +166,13 @@ fn config(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
     Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-async fn exchange(address: SocketAddr, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
+async fn exchange<B>(address: SocketAddr, mut request: Request<B>) -> Response<Bytes>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let stream = TcpStream::connect(address).await.expect("it listens");
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
-    let mut request = request.map(|body| Full::new(body.into()));
     let host = address.to_string().parse().expect("an address is a good header");
     request.headers_mut().insert(http::header::HOST, host);
     // The exchange owns the sender: with its end the connection ends too.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
@@ -52,14 +52,13 @@ impl HealthHandle {
 
     /// The status now and at each change, up to the drain: a watch that stayed open would hold it up.
     fn changes(&self) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + use<> {
-        let mut drains = false;
-        WatchStream::new(self.phase.subscribe())
-            .take_while(move |phase| {
-                let goes_on = !drains;
-                drains = *phase == Phase::Draining;
-                std::future::ready(goes_on)
-            })
-            .map(|phase| Ok(response(phase.status())))
+        let phases = WatchStream::new(self.phase.subscribe());
+        stream::unfold(Some(phases), async |phases| {
+            let mut phases = phases?;
+            let phase = phases.next().await?;
+            let more = (phase != Phase::Draining).then_some(phases);
+            Some((Ok(response(phase.status())), more))
+        })
     }
 
     pub(crate) fn service(&self) -> HealthServer<Self> {
@@ -96,8 +95,8 @@ impl Health for HealthHandle {
             return Ok(Response::new(self.changes().boxed()));
         }
         // The protocol wants a watch of an unknown service to stay open.
-        let unknown = futures_util::stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);
-        Ok(Response::new(unknown.chain(futures_util::stream::pending()).boxed()))
+        let unknown = stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);
+        Ok(Response::new(unknown.chain(stream::pending()).boxed()))
     }
 }
 

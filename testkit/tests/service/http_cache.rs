@@ -166,3 +166,46 @@ async fn inlined_bytes_of_a_result_move_to_the_cas() {
     assert_eq!(got.stdout_digest, Some(digest(b"said").to_proto()));
     server.stop().await;
 }
+
+#[tokio::test]
+async fn opaque_values_live_under_any_path() {
+    let server = TestServer::start().await;
+    let hex = "ab".repeat(32);
+    let paths =
+        ["/kv/ac/HEX", "/kv/HEX", "/kv/ab/cd/ef.x", "/kv/x"].map(|p| p.replace("HEX", &hex));
+    for (number, path) in paths.iter().enumerate() {
+        assert_eq!(get(&server, path, &[]).await.status(), StatusCode::NOT_FOUND);
+        for size in [0, number + 1, 3_000_000 + number] {
+            assert_eq!(put(&server, path, sample(size)).await, StatusCode::OK);
+            assert!(get(&server, path, &[]).await.body() == &sample(size), "{path}: {size} B");
+        }
+        let head = call(&server, Method::HEAD, path, &[], Bytes::new()).await;
+        assert_eq!(head.headers()["content-length"], (3_000_000 + number).to_string());
+    }
+    let delete = || call(&server, Method::DELETE, &paths[0], &[], Bytes::new());
+    assert_eq!(delete().await.status(), StatusCode::OK);
+    assert_eq!(delete().await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(get(&server, &paths[0], &[]).await.status(), StatusCode::NOT_FOUND);
+    let post = call(&server, Method::POST, &paths[1], &[], Bytes::new()).await;
+    assert_eq!(post.headers()["allow"], "GET, HEAD, PUT, DELETE");
+    let server = server.restart().await;
+    assert_eq!(get(&server, &paths[0], &[]).await.status(), StatusCode::NOT_FOUND);
+    assert!(get(&server, &paths[1], &[]).await.body() == &sample(3_000_001));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_of_unknown_length_are_taken() {
+    let server = TestServer::start().await;
+    for size in [0, 1_000, 3_000_000] {
+        let blob = sample(size);
+        let path = format!("/cas/{}", digest(&blob).hash());
+        let chunks: Vec<_> = blob.chunks(100_000).map(Bytes::copy_from_slice).collect();
+        assert_eq!(server.http_chunked("PUT", &path, chunks.clone()).await, StatusCode::OK);
+        assert!(get(&server, &path, &[]).await.body() == &blob);
+        let other = format!("/cas/{}", digest(b"other").hash());
+        let refused = server.http_chunked("PUT", &other, chunks).await;
+        assert_eq!(refused, StatusCode::BAD_REQUEST);
+    }
+    server.stop().await;
+}

@@ -10,7 +10,7 @@ use larder_protos::{Digest, Hash};
 use tonic::body::Body;
 
 use super::path::{CachePath, Kind, PathError};
-use super::{download, upload};
+use super::{download, key_value, upload};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::{EdgeError, http_status};
@@ -34,6 +34,10 @@ impl HttpCache {
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(key) = key_value::key(request.uri().path()) {
+            let key = key.to_owned();
+            return key_value::call(&self.shared, &key, request).await;
+        }
         let path = match CachePath::parse(request.uri().path()) {
             Ok(path) => path,
             Err(error @ PathError::Unknown) => {
@@ -54,11 +58,7 @@ impl HttpCache {
             }
             (&Method::PUT, Kind::Blob) => upload::blob(&target, request).await,
             (&Method::PUT, Kind::ActionResult) => upload::action_result(&target, request).await,
-            _ => {
-                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "use GET, HEAD or PUT");
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, PUT"));
-                response
-            }
+            _ => method_not_allowed("GET, HEAD, PUT"),
         }
     }
 }
@@ -85,6 +85,13 @@ impl Target<'_> {
 pub(super) fn refusal<E: EdgeError>(error: E) -> Response<Body> {
     let (code, message) = http_status(error);
     text(code, &message)
+}
+
+/// The answer to a method that the resource does not have.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("use one of {allowed}"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 /// A line of text.

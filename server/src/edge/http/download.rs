@@ -9,18 +9,30 @@ use futures_util::TryStreamExt;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use larder_cas::{Encoding, Payload, RequestCx};
+use larder_protos::Digest;
 use tonic::body::Body;
 
 use super::cache::{Target, bare, refusal};
 use super::range::Wanted;
+use crate::edge::partition::Partition;
+use crate::edge::service::Shared;
 
 /// The blob, or the range of it that is asked for.
 pub(super) async fn blob(target: &Target<'_>, request: &Request<Incoming>) -> Response<Body> {
-    let digest = match target.present().await {
-        Ok(Some(digest)) => digest,
-        Ok(None) => return bare(StatusCode::NOT_FOUND),
-        Err(error) => return refusal(error),
-    };
+    match target.present().await {
+        Ok(Some(digest)) => blob_of(target.shared, &target.partition, digest, request).await,
+        Ok(None) => bare(StatusCode::NOT_FOUND),
+        Err(error) => refusal(error),
+    }
+}
+
+/// The same for a blob whose digest is known.
+pub(super) async fn blob_of(
+    shared: &Shared,
+    partition: &Partition,
+    digest: Digest,
+    request: &Request<Incoming>,
+) -> Response<Body> {
     let size_bytes = digest.size_bytes();
     let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let wanted = header.map_or(Wanted::Whole, |header| Wanted::parse(header, size_bytes));
@@ -36,8 +48,8 @@ pub(super) async fn blob(target: &Target<'_>, request: &Request<Incoming>) -> Re
     }
     let takes_zstd = wanted == Wanted::Whole && accepts_zstd(request.headers());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
-    let key = target.partition.blob(digest);
-    match target.shared.blobs.get(&cx, &key, wanted.byte_range()).await {
+    let key = partition.blob(digest);
+    match shared.blobs.get(&cx, &key, wanted.byte_range()).await {
         Ok(Some(payload)) => {
             let payload = if takes_zstd { payload } else { payload.into_raw() };
             respond(payload, wanted, size_bytes)

@@ -1,8 +1,10 @@
-//! The HTTP/1.1 cache that Bazel, ccache and curl speak: `GET|HEAD|PUT /{instance/}{ac|cas}/{hex}`.
+//! The HTTP/1.1 cache that Bazel and curl speak, `GET|HEAD|PUT /{instance/}{ac|cas}/{hex}`, and a raw key-value space
+//! beside it.
 
 mod body;
 mod cache;
 mod download;
+mod key_value;
 mod path;
 mod range;
 mod spool;

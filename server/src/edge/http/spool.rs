@@ -1,6 +1,5 @@
 //! Bodies whose length is known only at their end, which a digest needs at the start: kept until then.
 
-use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_cas::{Encoding, StoreError, UntrustedPayload, blocking};
+use larder_protos::{Digest, DigestFunction, DigestHasher};
 
 use super::body::BodyError;
 
@@ -26,65 +26,90 @@ pub(crate) struct Spool {
     pub(crate) limit_bytes: u64,
 }
 
-/// A body whose length is known.
-pub(super) struct MeasuredBody {
-    pub(super) size_bytes: u64,
+/// A whole body, and what it turned out to be.
+pub(super) struct Spooled {
+    pub(super) digest: Digest,
     pub(super) untrusted: UntrustedPayload,
 }
 
 impl Spool {
-    /// Reads `decoded` to its end.
+    /// Reads `decoded` to its end, hashing it.
     pub(super) async fn receive(
         &self,
         mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
-    ) -> Result<MeasuredBody, BodyError> {
+        function: DigestFunction,
+    ) -> Result<Spooled, BodyError> {
         let mut memory = BytesMut::new();
         while let Some(chunk) = decoded.try_next().await? {
             memory.extend_from_slice(&chunk);
             if memory.len() > IN_MEMORY_BYTES {
-                return self.receive_in_file(memory.freeze(), decoded).await;
+                let begun = GrowingFile::begin(&self.directory, memory.freeze(), function).await?;
+                return self.receive_in_file(begun, decoded).await;
             }
         }
         let bytes = memory.freeze();
-        let size_bytes = bytes.len() as u64;
-        Ok(MeasuredBody {
-            size_bytes,
-            untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes),
-        })
+        let digest = Digest::of(function, &bytes);
+        Ok(Spooled { digest, untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes) })
     }
 
     async fn receive_in_file(
         &self,
-        begun: Bytes,
+        mut file: GrowingFile,
         mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
-    ) -> Result<MeasuredBody, BodyError> {
-        let directory = self.directory.clone();
-        let mut size_bytes = begun.len() as u64;
-        let mut file = blocking::run(move || begin(&directory, &begun)).await??;
+    ) -> Result<Spooled, BodyError> {
         while let Some(chunk) = decoded.try_next().await? {
-            size_bytes += chunk.len() as u64;
-            if size_bytes > self.limit_bytes {
+            file = file.append(chunk).await?;
+            if file.size_bytes > self.limit_bytes {
                 return Err(BodyError::TooLarge { limit_bytes: self.limit_bytes });
             }
-            file = blocking::run(move || file.write_all(&chunk).map(|()| file)).await??;
         }
+        file.spooled().await
+    }
+}
+
+/// A nameless file that grows, and the hash of what is in it.
+struct GrowingFile {
+    file: std::fs::File,
+    hasher: DigestHasher,
+    size_bytes: u64,
+}
+
+impl GrowingFile {
+    async fn begin(
+        directory: &Path,
+        begun: Bytes,
+        function: DigestFunction,
+    ) -> Result<Self, BodyError> {
+        let directory = directory.to_owned();
+        let file = blocking::run(move || tempfile::tempfile_in(directory)).await??;
+        // The size is not known, and no function whose size comes first is served.
+        let hasher = DigestHasher::new(function, 0);
+        Self { file, hasher, size_bytes: 0 }.append(begun).await
+    }
+
+    async fn append(mut self, chunk: Bytes) -> Result<Self, BodyError> {
+        let appended = blocking::run(move || {
+            self.file.write_all(&chunk)?;
+            self.hasher.update(&chunk);
+            self.size_bytes += chunk.len() as u64;
+            Ok::<_, std::io::Error>(self)
+        });
+        Ok(appended.await??)
+    }
+
+    async fn spooled(self) -> Result<Spooled, BodyError> {
+        let Self { mut file, hasher, .. } = self;
         let file = blocking::run(move || file.rewind().map(|()| file)).await??;
         let chunks = stream::try_unfold(file, async |file| {
             let read = blocking::run(move || next_chunk(file)).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(read?)
         });
         let untrusted = UntrustedPayload::from_stream(Encoding::Raw, chunks.boxed());
-        Ok(MeasuredBody { size_bytes, untrusted })
+        Ok(Spooled { digest: hasher.finish(), untrusted })
     }
 }
 
-fn begin(directory: &Path, begun: &[u8]) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile_in(directory)?;
-    file.write_all(begun)?;
-    Ok(file)
-}
-
-fn next_chunk(mut file: File) -> std::io::Result<Option<(Bytes, File)>> {
+fn next_chunk(mut file: std::fs::File) -> std::io::Result<Option<(Bytes, std::fs::File)>> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let length = file.read(&mut chunk)?;
     chunk.truncate(length);

@@ -9,7 +9,7 @@ use tonic::body::Body;
 
 use super::body::{self, BodyError};
 use super::cache::{Target, bare, refusal};
-use super::spool::MeasuredBody;
+use super::spool::Spooled;
 use crate::edge::limits::MAX_ACTION_RESULT_BYTES;
 use crate::edge::status::EdgeError;
 
@@ -42,13 +42,15 @@ async fn store_blob(target: &Target<'_>, request: Request<Incoming>) -> Result<(
     let encoding = body::encoding(request.headers())?;
     let length_bytes = body::length_bytes(request.headers());
     let chunks = body::chunks(request);
-    let MeasuredBody { size_bytes, untrusted } = if encoding == Encoding::Raw
+    let (size_bytes, untrusted) = if encoding == Encoding::Raw
         && let Some(size_bytes) = length_bytes
     {
-        MeasuredBody { size_bytes, untrusted: UntrustedPayload::from_stream(encoding, chunks) }
+        (size_bytes, UntrustedPayload::from_stream(encoding, chunks))
     } else {
         let decoded = body::decoded(encoding, chunks, target.hash);
-        target.shared.spool.receive(decoded).await?
+        let function = target.hash.function();
+        let Spooled { digest, untrusted } = target.shared.spool.receive(decoded, function).await?;
+        (digest.size_bytes(), untrusted)
     };
     let digest = Digest::new(target.hash, size_bytes);
     let payload = untrusted.verify(&digest).await?;
