@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use larder_disk::DiskError;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, StoreView};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
@@ -63,6 +64,7 @@ pub struct RunningServer {
     stacks: Stacks,
     health: HealthHandle,
     lifecycle: Arc<Lifecycle>,
+    ending: CancellationToken,
     clients: Transport,
     admin: Transport,
 }
@@ -94,7 +96,8 @@ impl Server {
         let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
         let health = HealthHandle::new();
-        let edge = Edge::new(&stacks, config, health.clone());
+        let ending = CancellationToken::new();
+        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
         let clients = serve_clients(listener, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
 
@@ -104,7 +107,8 @@ impl Server {
         admin.show_store(StoreView { registry, stack, usage });
         health.set_serving();
         lifecycle.advance(Phase::Serving);
-        Ok(RunningServer { addresses, stacks, health, lifecycle, clients, admin: admin_transport })
+        let admin = admin_transport;
+        Ok(RunningServer { addresses, stacks, health, lifecycle, ending, clients, admin })
     }
 }
 
@@ -153,6 +157,7 @@ impl RunningServer {
     pub fn shutdown(&self) {
         self.lifecycle.advance(Phase::Draining);
         self.health.set_draining();
+        self.ending.cancel();
         self.clients.drain();
     }
 
