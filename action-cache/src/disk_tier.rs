@@ -37,7 +37,7 @@ impl ActionStore for DiskActions {
         key: &ActionKey,
     ) -> Result<Option<ActionEntry>, StoreError> {
         let record_key = key.record_key();
-        if !self.engine.contains(&record_key) {
+        if !self.engine.holds(&record_key).await {
             return Ok(None);
         }
         let engine = Arc::clone(&self.engine);

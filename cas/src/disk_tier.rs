@@ -45,11 +45,7 @@ impl BlobStore for DiskTier {
         _cx: &RequestCx,
         mut keys: BlobKeys,
     ) -> Result<BlobKeys, StoreError> {
-        let BlobKeys { keyspace, digests } = &mut keys;
-        digests.retain(|digest| {
-            let key = BlobKey { keyspace: keyspace.clone(), digest: *digest };
-            !self.engine.contains(&key.record_key())
-        });
+        self.engine.retain_missing(&keys.keyspace, &mut keys.digests).await;
         Ok(keys)
     }
 
@@ -60,7 +56,7 @@ impl BlobStore for DiskTier {
         range: ByteRange,
     ) -> Result<Option<Payload>, StoreError> {
         let record_key = key.record_key();
-        if !self.engine.contains(&record_key) {
+        if !self.engine.holds(&record_key).await {
             return Ok(None);
         }
         let wanted = range.within(&key.digest)?;

@@ -25,7 +25,7 @@ use crate::pack::{HEADER_BYTES, LogPosition, Pack};
 use crate::prologue::{Place, seal};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reclaim::Reclaim;
-use crate::table::{Entry, Location, ShortKey};
+use crate::slot::{Entry, Location, ShortKey};
 
 /// Encoded bytes that wait for the committer; who appends more waits too.
 pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
@@ -72,7 +72,7 @@ struct Item {
 #[derive(Debug)]
 enum After {
     Store { entry: Entry, answer: Answer<PutOutcome> },
-    Remove { key: ShortKey, location: Location, answer: Answer<bool> },
+    Remove { key: ShortKey, location: Location, at: Location, answer: Answer<bool> },
     Move { key: ShortKey, from: Location, to: Location },
 }
 
@@ -197,6 +197,7 @@ impl Committer {
             logical_size_bytes: record.logical_size_bytes,
             encoding: record.encoding,
             recency_s: self.inventory.now_s(),
+            hits: 0,
         };
         self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
     }
@@ -222,7 +223,8 @@ impl Committer {
             let _ = answer.send(Ok(true));
             return;
         };
-        let after = After::Remove { key: *short, location: entry.location, answer };
+        let at = self.next_location();
+        let after = After::Remove { key: *short, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);
     }
 
@@ -371,8 +373,9 @@ impl Committer {
                 };
                 let _ = answer.send(Ok(outcome));
             }
-            After::Remove { key, location, answer } => {
+            After::Remove { key, location, at, answer } => {
                 let removed = self.inventory.remove_at(&key, location).is_some();
+                self.inventory.tell_index(IndexUpdate::Removal { key, at });
                 let _ = answer.send(Ok(removed));
             }
             After::Move { key, from, to } => self.inventory.relocate(&key, from, to),

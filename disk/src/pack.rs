@@ -4,11 +4,8 @@
 //! Units: offsets are bytes from the start of the file.
 //! Source: docs/design/disk-format.md, "Packs".
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use crate::error::DiskError;
 use crate::io::{Io, IoFile, OpenMode, write_full};
@@ -112,24 +109,23 @@ impl PackHeader {
     }
 }
 
-/// The packs that are open.
+/// The packs that are open. Readers take no lock.
 #[derive(Default, Debug)]
 pub(crate) struct Packs {
-    /// Guards map operations; written when a pack comes or goes.
-    open: RwLock<BTreeMap<u32, Arc<Pack>>>,
+    open: papaya::HashMap<u32, Arc<Pack>>,
 }
 
 impl Packs {
     pub(crate) fn get(&self, id: u32) -> Option<Arc<Pack>> {
-        self.open.read().get(&id).cloned()
+        self.open.pin().get(&id).cloned()
     }
 
     pub(crate) fn insert(&self, pack: Arc<Pack>) {
-        self.open.write().insert(pack.id, pack);
+        self.open.pin().insert(pack.id, pack);
     }
 
-    pub(crate) fn remove(&self, id: u32) -> Option<Arc<Pack>> {
-        self.open.write().remove(&id)
+    pub(crate) fn remove(&self, id: u32) {
+        self.open.pin().remove(&id);
     }
 }
 

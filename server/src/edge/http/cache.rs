@@ -73,7 +73,7 @@ impl Target<'_> {
             return Ok(Some(empty));
         }
         let keyspace = self.partition.blob_keyspace();
-        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash) else {
+        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash).await else {
             return Ok(None);
         };
         let digest = Digest::new(self.hash, size_bytes);
