@@ -18,8 +18,8 @@ use super::spool::Spooled;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 
-/// Where the space begins.
-const PREFIX: &str = "/kv/";
+/// Where the space begins: the first segment of its paths, and so of no instance's over HTTP.
+pub(super) const SEGMENT: &str = "kv";
 
 /// The keyspace of the keys. Instance names cannot have the segment `uploads`, so none is named like this.
 const KEYSPACE: &str = "uploads/kv";
@@ -28,7 +28,8 @@ const FUNCTION: DigestFunction = DigestFunction::Sha256;
 
 /// The key that a URL's path names, if it lies in this space.
 pub(super) fn key(path: &str) -> Option<&str> {
-    path.strip_prefix(PREFIX).filter(|key| !key.is_empty())
+    let path = path.strip_prefix('/')?.strip_prefix(SEGMENT)?;
+    path.strip_prefix('/').filter(|key| !key.is_empty())
 }
 
 /// Does what the method says with the entry of `key`.
