@@ -236,8 +236,11 @@ fn read_all(
 ) -> Result<(), sled::Error> {
     let mut facts = PackFacts::default();
     let kind_of = |number: u16| kinds.get(usize::from(number)).copied();
-    for line in db.iter() {
-        let (key, value) = line?;
+    let mut last = sled::IVec::default();
+    // One search a line and no iterator: sled lets go of nodes only after so many searches, and an iterator makes one for
+    // a node with all its lines, which leaves the whole index in memory.
+    while let Some((key, value)) = db.get_gt(&last)? {
+        last = key.clone();
         let said = match parse_line(&key, &value, kind_of) {
             Some(Line::Dead(pack, offset)) => {
                 facts.of(pack).dead.push(offset);

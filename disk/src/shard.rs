@@ -1,13 +1,15 @@
 //! [`Shard`]: one part of the table, a Robin Hood hash table of slots that lie in one array.
 //!
 //! Slots stand in the order of their distance from home, so a search ends as soon as it meets a slot that is nearer to its
-//! home than the search is: absent keys cost no more than present ones, and seven slots of eight may be full. The array
-//! grows by a quarter, not twofold, so that it never is more than three tenths empty.
+//! home than the search is: absent keys cost no more than present ones, and six slots of seven may be full. The array
+//! grows by a fifth, not twofold, so that it never is more than three tenths empty.
 
 use crate::slot::{PREFIX_BYTES, ShortKey, Slot};
 
 /// The smallest array.
 const FIRST_SLOTS: usize = 16;
+/// The part of an array that may be full: at six of seven a search looks at four slots, at seven of eight at five.
+const FULLEST: (usize, usize) = (6, 7);
 
 /// A keyed hash. Clients choose the hashes of action results; the key keeps them from choosing the slots.
 #[derive(Copy, Clone, Debug)]
@@ -74,15 +76,15 @@ impl Shard {
 
     /// Adds a slot whose key is not there.
     pub(crate) fn insert(&mut self, hash: u64, slot: Slot) {
-        if (self.full + 1) * 8 > self.slots.len() * 7 {
-            self.grow_to((self.slots.len() * 5 / 4).max(FIRST_SLOTS));
+        if (self.full + 1) * FULLEST.1 > self.slots.len() * FULLEST.0 {
+            self.grow_to((self.slots.len() * 6 / 5).max(FIRST_SLOTS));
         }
         self.place(hash, slot);
     }
 
     /// Makes room for so many slots in all.
     pub(crate) fn reserve(&mut self, slots: usize) {
-        let wanted = slots * 8 / 7 + 1;
+        let wanted = slots * 5 / 4;
         if wanted > self.slots.len() {
             self.grow_to(wanted);
         }
