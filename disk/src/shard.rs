@@ -4,7 +4,7 @@
 //! home than the search is: absent keys cost no more than present ones, and six slots of seven may be full. The array
 //! grows by a fifth, not twofold, so that it never is more than three tenths empty.
 
-use crate::slot::{PREFIX_BYTES, ShortKey, Slot};
+use crate::slot::{ShortKey, Slot, TAIL_BYTES};
 
 /// The smallest array.
 const FIRST_SLOTS: usize = 16;
@@ -19,19 +19,19 @@ pub(crate) struct Mixer {
 
 impl Mixer {
     pub(crate) fn of_key(self, key: &ShortKey) -> u64 {
-        self.mix(&key.prefix, key.partition)
+        self.mix(key.tail(), key.partition)
     }
 
-    fn of_slot(self, shard: u8, slot: &Slot) -> u64 {
-        self.mix(&slot.prefix(shard), slot.partition())
+    fn of_slot(self, slot: &Slot) -> u64 {
+        self.mix(slot.tail(), slot.partition())
     }
 
     /// What is mixed is a hash already: one wide multiplication, its halves folded. The size takes no part, so that blobs
     /// that differ in nothing else are neighbours.
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
-    fn mix(self, prefix: &[u8; PREFIX_BYTES], partition: u16) -> u64 {
-        let left = word(prefix, 0) ^ self.seed.0 ^ u64::from(partition);
-        let right = word(prefix, 8) ^ self.seed.1;
+    fn mix(self, tail: &[u8; TAIL_BYTES], partition: u16) -> u64 {
+        let left = word(tail, 0) ^ self.seed.0 ^ u64::from(partition);
+        let right = word(tail, 8) ^ self.seed.1;
         let product = u128::from(left) * u128::from(right | 1);
         (product as u64) ^ ((product >> 64) as u64)
     }
@@ -109,7 +109,9 @@ impl Shard {
             return None;
         }
         let mut index = self.home(hash);
-        for distance in 0..self.slots.len() {
+        let mut distance = 0;
+        // Ends: one slot in seven is empty.
+        loop {
             let slot = &self.slots[index];
             if is(slot) {
                 return Some(index);
@@ -118,8 +120,8 @@ impl Shard {
                 return None;
             }
             index = self.after(index);
+            distance += 1;
         }
-        None
     }
 
     fn place(&mut self, hash: u64, mut slot: Slot) {
@@ -147,14 +149,14 @@ impl Shard {
         let old = std::mem::replace(&mut self.slots, slots);
         self.full = 0;
         for slot in old.into_iter().filter(|slot| !slot.is_empty()) {
-            let hash = self.mixer.of_slot(self.number, &slot);
+            let hash = self.mixer.of_slot(&slot);
             self.place(hash, slot);
         }
     }
 
     /// How far the slot at `index` is from its home.
     fn distance(&self, index: usize) -> usize {
-        let home = self.home(self.mixer.of_slot(self.number, &self.slots[index]));
+        let home = self.home(self.mixer.of_slot(&self.slots[index]));
         if index >= home { index - home } else { index + self.slots.len() - home }
     }
 
@@ -169,7 +171,7 @@ impl Shard {
     }
 }
 
-fn word(bytes: &[u8; PREFIX_BYTES], at: usize) -> u64 {
+fn word(bytes: &[u8; TAIL_BYTES], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)

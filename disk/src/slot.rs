@@ -9,6 +9,8 @@ use crate::prologue::Encoding;
 
 /// Bytes that a key keeps of a hash: the first ones as they are, and a digest of the others.
 pub(crate) const PREFIX_BYTES: usize = 18;
+/// Those that a slot keeps.
+pub(crate) const TAIL_BYTES: usize = PREFIX_BYTES - 1;
 const RAW_BYTES: usize = 10;
 /// The most hits that are counted.
 pub(crate) const HITS_LIMIT: u8 = 15;
@@ -23,6 +25,13 @@ pub(crate) struct ShortKey {
     pub(crate) prefix: [u8; PREFIX_BYTES],
     /// 0 for an action result.
     pub(crate) size_bytes: u64,
+}
+
+impl ShortKey {
+    /// All but the first byte, which is the number of the shard.
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        self.prefix.last_chunk().expect("a prefix is a byte longer")
+    }
 }
 
 /// Makes short keys, by a secret of the directory's.
@@ -131,7 +140,7 @@ pub(crate) struct Slot {
     recency_s: AtomicU32,
     /// Halves, the high one first: as one number it would align each slot to 48 bytes.
     location: [u32; 2],
-    tail: [u8; PREFIX_BYTES - 1],
+    tail: [u8; TAIL_BYTES],
     /// Hits in the low four bits, then the flags below.
     flags: AtomicU8,
     partition: u16,
@@ -148,14 +157,12 @@ const _: () = assert!(size_of::<Slot>() == 44);
 
 impl Slot {
     pub(crate) fn new(entry: &Entry) -> Self {
-        let mut tail = [0; PREFIX_BYTES - 1];
-        tail.copy_from_slice(&entry.key.prefix[1..]);
         let kind = if entry.kind == RecordKind::ActionResult { ACTION_RESULT_BIT } else { 0 };
         let encoding = if entry.encoding == Encoding::Zstd { ZSTD_BIT } else { 0 };
         Self {
             recency_s: AtomicU32::new(entry.recency_s),
             location: halves(entry.location.to_bits()),
-            tail,
+            tail: *entry.key.tail(),
             flags: AtomicU8::new(entry.hits.min(HITS_LIMIT) | kind | encoding),
             partition: entry.key.partition,
             record_bytes: to_six(entry.record_bytes),
@@ -175,10 +182,12 @@ impl Slot {
     /// What the slot says; `shard` is the first byte of its hash.
     pub(crate) fn entry(&self, shard: u8) -> Entry {
         let flags = self.flags.load(Ordering::Relaxed);
+        let mut prefix = [shard; PREFIX_BYTES];
+        prefix[1..].copy_from_slice(&self.tail);
         Entry {
             key: ShortKey {
                 partition: self.partition,
-                prefix: self.prefix(shard),
+                prefix,
                 size_bytes: self.identity_size_bytes(),
             },
             kind: if flags & ACTION_RESULT_BIT == 0 {
@@ -195,10 +204,8 @@ impl Slot {
         }
     }
 
-    pub(crate) fn prefix(&self, shard: u8) -> [u8; PREFIX_BYTES] {
-        let mut prefix = [shard; PREFIX_BYTES];
-        prefix[1..].copy_from_slice(&self.tail);
-        prefix
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        &self.tail
     }
 
     pub(crate) fn partition(&self) -> u16 {
@@ -224,7 +231,7 @@ impl Slot {
 
     /// Whether this is the record of a key but for the size.
     pub(crate) fn is_like(&self, key: &ShortKey) -> bool {
-        self.tail == key.prefix[1..] && self.partition == key.partition && !self.is_empty()
+        self.tail == *key.tail() && self.partition == key.partition && !self.is_empty()
     }
 
     /// Notes that it was asked for: once per second of the clock.
