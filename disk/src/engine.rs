@@ -20,6 +20,7 @@ use crate::key::{Keyspace, RecordKey, RecordKind};
 use crate::layout::Layout;
 use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
+use crate::prepared::Prepared;
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::BoundedQueue;
 use crate::reader::{Accepts, Opened, RecordReader};
@@ -177,10 +178,16 @@ impl Engine {
         Ok(None)
     }
 
-    /// Stores content of at most 80 MiB. Encodes on the caller's thread, then waits for room in the queue to the committer;
-    /// the answer comes with its group. A blob that is there already is not written again, an action result is replaced.
-    /// Blocks briefly; a blob of `large_blob_bytes` or more is written to its file here.
+    /// Stores content of at most 80 MiB: [`Self::prepare`], then a wait for room in the queue to the committer; the answer
+    /// comes with its group. Blocks while the disk is behind.
     pub fn append(&self, key: &RecordKey, content: Content<'_>) -> Result<Commit, DiskError> {
+        self.prepare(key, content)?.submit_blocking()
+    }
+
+    /// Encodes content of at most 80 MiB on the caller's thread, to be submitted. A blob that is there already is not
+    /// written again, an action result is replaced. A blob of `large_blob_bytes` or more is written to its file here, which
+    /// blocks; nothing else does.
+    pub fn prepare(&self, key: &RecordKey, content: Content<'_>) -> Result<Prepared, DiskError> {
         let inventory = self.inventory();
         let size_bytes = content.logical_size_bytes();
         check_size(key, size_bytes, APPEND_LIMIT_BYTES)?;
@@ -191,7 +198,7 @@ impl Engine {
         let short = inventory.intern(key)?;
         let kind = key.kind();
         if kind == RecordKind::Blob && inventory.table.touch(&short, inventory.now_s()) {
-            return Ok(Commit::known(PutOutcome::AlreadyPresent));
+            return Ok(Prepared::known(PutOutcome::AlreadyPresent));
         }
         let record = inventory
             .codec
@@ -199,11 +206,11 @@ impl Engine {
             .map_err(DiskError::io("encode", inventory.layout.data_dir()))?;
         let record_bytes = record.bytes.len() as u64;
         if kind == RecordKind::Blob && record_bytes >= self.options.large_blob_bytes {
-            return BlobFile::create(self.context.clone(), key)?.put(record).map(Commit::known);
+            return BlobFile::create(self.context.clone(), key)?.put(record).map(Prepared::known);
         }
         let (answer, receiver) = oneshot::channel();
-        self.submit(Job::Append { record, key: short, kind, answer })?;
-        Ok(Commit::waiting(receiver))
+        let job = Job::Append { record, key: short, kind, answer };
+        Ok(Prepared::waiting(job, receiver, Arc::clone(&self.context.jobs)))
     }
 
     /// Begins a large blob, which gets a file of its own. Blocks.
@@ -223,6 +230,11 @@ impl Engine {
         let (answer, receiver) = oneshot::channel();
         self.submit(Job::Remove { key: key.clone(), short, answer })?;
         receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
+    }
+
+    /// zstd's level, for those who must know how long encoding takes.
+    pub fn zstd_level(&self) -> i32 {
+        self.options.zstd_level
     }
 
     /// What is stored, and what happened since the engine was opened.

@@ -10,6 +10,7 @@ use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
 use larder_cas::BlobStore;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::drainer::Drainer;
@@ -40,13 +41,18 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Serves `stacks`.
-    pub fn new(stacks: &Stacks, config: &Config, health: HealthHandle) -> Self {
+    /// Serves `stacks`. When the drain begins, `ending` is cancelled: what runs in the background ends soon.
+    pub fn new(
+        stacks: &Stacks,
+        config: &Config,
+        health: HealthHandle,
+        ending: CancellationToken,
+    ) -> Self {
         let shared = Arc::new(Shared {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
-            drainer: Drainer::new(),
+            drainer: Drainer::new(ending),
             zstd_level: config.compression.level,
             spool: Spool {
                 directory: config.data_dir.clone(),
