@@ -303,7 +303,12 @@ fn a_second_signal_while_the_store_opens_does_not_wait() {
 fn few_file_descriptors_mean_few_connections() {
     let home = home();
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n 128; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder"), "serve"]);
+    command.args([
+        "-c",
+        "ulimit -n 128; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_larder"),
+        "serve",
+    ]);
     command.env_clear().env("HOME", home.path()).arg("--workers=1");
     let running = Running::spawn(command);
     let connect = |_| TcpStream::connect(running.address).unwrap();

@@ -66,7 +66,8 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "ADDRESS",
         fallback: Fallback::Text("127.0.0.1:8981"),
         help: "Where health, metrics and status are read: /livez, /readyz, /metrics, /statusz.",
-        advice: "Shows settings and counters to whoever connects, never the content of blobs.",
+        advice: "Shows settings and counters to whoever connects, never the content of blobs; beyond \
+                 loopback only with unsafe_anonymous, like listen.",
     },
     Setting {
         key: "data_dir",
