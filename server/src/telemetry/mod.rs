@@ -1,6 +1,7 @@
 //! What the server says about itself: log lines, metrics, the observation of every request.
 
 mod call;
+mod hot;
 mod log;
 mod method;
 mod observe;
@@ -8,6 +9,7 @@ mod process;
 mod rpc_metrics;
 mod usage;
 
+pub use self::hot::HotMetrics;
 pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;
