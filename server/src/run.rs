@@ -20,7 +20,9 @@ use crate::config::Config;
 use crate::edge::{Edge, HealthHandle};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
-use crate::telemetry::{HotMetrics, Observed, RpcMetrics, UsageMetrics, register_process};
+use crate::telemetry::{
+    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+};
 use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
 
 /// Well above what the clients of one server open, well below what file descriptors allow.
@@ -101,6 +103,7 @@ impl Server {
         registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new();
         let edge = Edge::new(&stacks, config, health.clone());
+        registry.register_collector(Box::new(InFlightMetrics(edge.budget().clone())));
         let clients = serve_clients(listener, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let chores = vec![relieve_memory(&stacks)];

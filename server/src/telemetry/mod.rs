@@ -2,6 +2,7 @@
 
 mod call;
 mod hot;
+mod in_flight;
 mod log;
 mod method;
 mod observe;
@@ -10,6 +11,7 @@ mod rpc_metrics;
 mod usage;
 
 pub use self::hot::HotMetrics;
+pub use self::in_flight::InFlightMetrics;
 pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;

@@ -12,6 +12,7 @@ use super::cache::{Target, bare, refusal};
 use super::spool::Spooled;
 use crate::edge::limits::MAX_ACTION_RESULT_BYTES;
 use crate::edge::status::EdgeError;
+use crate::edge::working_set::message_bytes;
 
 /// Stores the body as the blob that the path names.
 pub(super) async fn blob(target: &Target<'_>, request: Request<Incoming>) -> Response<Body> {
@@ -41,7 +42,8 @@ pub(super) async fn action_result(
 async fn store_blob(target: &Target<'_>, request: Request<Incoming>) -> Result<(), BodyError> {
     let encoding = body::encoding(request.headers())?;
     let length_bytes = body::length_bytes(request.headers());
-    let chunks = body::chunks(request);
+    let needed_bytes = body::blob_bytes(encoding, length_bytes);
+    let (_hold, chunks) = body::hold(target.shared, needed_bytes, request).await?;
     let (size_bytes, untrusted) = if encoding == Encoding::Raw
         && let Some(size_bytes) = length_bytes
     {
@@ -64,8 +66,15 @@ async fn store_action_result(
     request: Request<Incoming>,
 ) -> Result<(), PutResultError> {
     let encoding = body::encoding(request.headers())?;
-    let decoded = body::decoded(encoding, body::chunks(request), target.hash);
-    let encoded = body::whole(decoded, MAX_ACTION_RESULT_BYTES).await?;
+    let length_bytes = body::length_bytes(request.headers()).unwrap_or(0);
+    let needed_bytes = message_bytes(length_bytes.min(MAX_ACTION_RESULT_BYTES));
+    let held = body::hold(target.shared, needed_bytes, request).await;
+    let (hold, chunks) = held.map_err(BodyError::from)?;
+    let mut decoded = body::decoded(encoding, chunks, target.hash);
+    let read = body::whole(&mut decoded, MAX_ACTION_RESULT_BYTES, &hold).await;
+    // However it ended: who is refused reads the answer only after it has sent.
+    target.shared.drainer.drain(decoded);
+    let encoded = read?;
     let function = target.hash.function();
     let (cx, key) = (RequestCx::RAW, target.partition.action(target.hash));
     let mut entry = ActionEntry::parse(function, encoded)?;
@@ -112,6 +121,13 @@ impl EdgeError for PutResultError {
             Self::Store { source } => source.class(),
         }
     }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Body { source } => source.own_http_code(),
+            Self::Malformed { .. } | Self::Outline { .. } | Self::Store { .. } => None,
+        }
+    }
 }
 
 impl EdgeError for BodyError {
@@ -122,7 +138,15 @@ impl EdgeError for BodyError {
                 ErrorClass::Capacity
             }
             Self::Spool { .. } => ErrorClass::Internal,
+            Self::Budget { source } => source.class(),
             Self::Store { source } => source.class(),
+        }
+    }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Budget { source } => source.own_http_code(),
+            _ => None,
         }
     }
 }
