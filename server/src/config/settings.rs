@@ -124,6 +124,15 @@ pub const SETTINGS: &[Setting] = &[
                  not.",
     },
     Setting {
+        key: "max_in_flight",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("1GiB, or a quarter of the memory if that is less"),
+        help: "Memory for the messages and blobs of all requests in progress together.",
+        advice: "Too small: larder_in_flight_waits_total grows, and with it the time of uploads; \
+                 requests that wait too long end with RESOURCE_EXHAUSTED. Too large: a burst of \
+                 uploads takes the memory that the page cache and the index need.",
+    },
+    Setting {
         key: "drain_timeout",
         value_name: "DURATION",
         fallback: Fallback::Text("30s"),

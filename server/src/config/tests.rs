@@ -44,6 +44,7 @@ fn defaults_fit_the_machine() {
     assert_eq!(config.max_size, ByteSize::gib(20));
     assert_eq!(config.hot.capacity, ByteSize::mib(256));
     assert_eq!(config.workers.get(), 4);
+    assert_eq!(config.max_in_flight, ByteSize::mib(512));
     assert_eq!(config.max_blob_size, None);
 }
 
