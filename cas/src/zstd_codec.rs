@@ -11,7 +11,7 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys};
 
-use crate::{PayloadStream, StoreError};
+use crate::{PayloadStream, StoreError, blocking};
 
 /// The most bytes that one step of a decoder or an encoder puts out.
 pub const CHUNK_BYTES: usize = 128 * 1024;
@@ -54,20 +54,36 @@ where
 
 /// Encodes `input` as one frame.
 pub(crate) fn encode_stream(input: PayloadStream, level: i32) -> PayloadStream {
-    let state = Some((input, Encoder::new(level)));
-    stream::try_unfold(state, async |state| {
-        let Some((mut input, mut encoder)) = state else { return Ok(None) };
+    let state = Some((input, Encoder::new(level), 0));
+    stream::try_unfold(state, move |state| async move {
+        let Some((mut input, mut encoder, mut taken_bytes)) = state else { return Ok(None) };
         loop {
             let Some(chunk) = input.try_next().await? else {
-                return Ok(Some((encoder.finish(), None)));
+                let held_back_bytes = work_bytes(CHUNK_BYTES.min(taken_bytes), level);
+                let last = blocking::run_sized(held_back_bytes, move || encoder.finish()).await?;
+                return Ok(Some((last, None)));
             };
-            let encoded = encoder.encode(&chunk);
+            taken_bytes = taken_bytes.saturating_add(chunk.len());
+            let work_bytes = work_bytes(chunk.len(), level);
+            let encoded;
+            let encode = move || (encoder.encode(&chunk), encoder);
+            (encoded, encoder) = blocking::run_sized(work_bytes, encode).await?;
             if !encoded.is_empty() {
-                return Ok(Some((encoded, Some((input, encoder)))));
+                return Ok(Some((encoded, Some((input, encoder, taken_bytes)))));
             }
         }
     })
     .boxed()
+}
+
+/// How many bytes of level 1, which is what [`blocking::OFF_WORKER_BYTES`] is about, take the time that these take. By the
+/// order of magnitude: levels up to 3 go at hundreds of MB/s, up to 9 at tens, the others at a few.
+pub fn work_bytes(bytes: usize, level: i32) -> usize {
+    match level {
+        ..=3 => bytes,
+        4..=9 => bytes.saturating_mul(8),
+        10.. => bytes.saturating_mul(128),
+    }
 }
 
 /// Encodes `raw` as one frame that tells its content's size.
@@ -285,6 +301,41 @@ mod tests {
         assert_eq!(window_log(&frame), Some(MAX_WINDOW_LOG + 1));
         assert!(!is_one_plain_frame(&frame));
         run(decode_chunked(&frame, 1 << 10)).expect_err("a window over the limit");
+    }
+
+    /// Whether this many bytes are encoded without the blocking pool.
+    fn encodes_here(size: usize, level: i32) -> bool {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).build().expect("a runtime");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            // The pool is taken, so what needs it waits.
+            let busy = tokio::task::spawn_blocking(move || released.recv());
+            let input = stream::iter([Ok(Bytes::from(vec![b'x'; size]))]).boxed();
+            let mut encoded = encode_stream(input, level);
+            let here = futures_util::poll!(encoded.next()).is_ready();
+            drop(release);
+            busy.await.expect("it ends").expect_err("nothing was sent");
+            let rest: Vec<Bytes> = encoded.try_collect().await.expect("encodes");
+            assert_eq!(here, rest.is_empty(), "one frame in one piece");
+            here
+        })
+    }
+
+    #[test]
+    fn what_takes_long_to_encode_leaves_the_worker() {
+        for (size, level, here) in [
+            (1_000, 1, true),
+            (60_000, 3, true),
+            (70_000, 1, false),
+            (1 << 20, 1, false),
+            (1_000, 9, true),
+            (10_000, 9, false),
+            (100, 19, true),
+            (1_000, 19, false),
+        ] {
+            assert_eq!(encodes_here(size, level), here, "{size} B at level {level}");
+        }
     }
 
     #[test]

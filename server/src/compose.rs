@@ -6,6 +6,7 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
@@ -41,9 +42,10 @@ pub struct Stacks {
 }
 
 /// Tells the size of a blob that is named by its hash alone, as HTTP names it.
+#[async_trait]
 pub trait BlobSizes: Debug + Send + Sync + 'static {
-    /// The logical size, where the blob is known here. In memory, at once.
-    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
+    /// The logical size, where the blob is known here. In memory; only after a start a miss has to wait.
+    async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
 }
 
 /// What the stores hold, and what happened since the start.
@@ -65,6 +67,8 @@ pub struct UsageReport {
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes; reads go on.
     pub writes_refused: bool,
+    /// Whether all that is stored is known; after a start it is served as it is found.
+    pub is_loaded: bool,
 }
 
 /// The stores cannot be opened.
@@ -129,6 +133,7 @@ impl Stacks {
             evictions: usage.evictions,
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
+            is_loaded: usage.is_loaded,
         }
     }
 }
@@ -156,8 +161,9 @@ fn engine_options(config: &Config) -> EngineOptions {
 #[derive(Debug)]
 struct EngineSizes(Arc<Engine>);
 
+#[async_trait]
 impl BlobSizes for EngineSizes {
-    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
-        self.0.blob_size(keyspace, hash)
+    async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
+        self.0.settled(|engine| engine.blob_size(keyspace, hash)).await
     }
 }

@@ -12,6 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use larder_disk::DiskError;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, getrlimit};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, StoreView};
 use crate::background::{Background, Chore, every};
@@ -25,7 +27,7 @@ use crate::telemetry::{
 };
 use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
 
-/// Well above what the clients of one server open, well below what file descriptors allow.
+/// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
 const CONNECTIONS_MAX: usize = 8192;
 /// Probes, a scraper, a person.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -71,6 +73,7 @@ pub struct RunningServer {
     stacks: Stacks,
     health: HealthHandle,
     lifecycle: Arc<Lifecycle>,
+    ending: CancellationToken,
     clients: Transport,
     admin: Transport,
     background: Option<Background>,
@@ -99,12 +102,14 @@ impl Server {
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
+        tracing::debug!(data_dir = %config.data_dir.display(), "opening the store");
         // The stores name their metrics without the product.
         let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
         registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new();
-        let edge = Edge::new(&stacks, config, health.clone());
+        let ending = CancellationToken::new();
+        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
         let in_flight =
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
@@ -122,7 +127,16 @@ impl Server {
         health.set_serving();
         lifecycle.advance(Phase::Serving);
         let admin = admin_transport;
-        Ok(RunningServer { addresses, stacks, health, lifecycle, clients, admin, background })
+        Ok(RunningServer {
+            addresses,
+            stacks,
+            health,
+            lifecycle,
+            ending,
+            clients,
+            admin,
+            background,
+        })
     }
 }
 
@@ -178,10 +192,32 @@ fn serve_clients(
     let options = TransportOptions {
         name: "worker",
         workers: config.workers,
-        max_connections: CONNECTIONS_MAX,
+        max_connections: connections_max(),
         drain_timeout: config.drain_timeout,
     };
     serve(listener, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
+}
+
+/// So many connections that files can still be opened for them, with a warning where that is fewer than usual.
+fn connections_max() -> usize {
+    let open_files = getrlimit(Resource::Nofile).current;
+    let max = connections_within(open_files);
+    if max < CONNECTIONS_MAX {
+        tracing::warn!(
+            connections = max,
+            open_files,
+            "few open files are allowed, so fewer connections are taken; raise `ulimit -n` or LimitNOFILE to {}",
+            2 * CONNECTIONS_MAX
+        );
+    }
+    max
+}
+
+/// Half of the descriptors at most: the other half is for packs, blob files and uploads. `None` is no limit.
+fn connections_within(open_files: Option<u64>) -> usize {
+    let half =
+        open_files.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX));
+    half.clamp(1, CONNECTIONS_MAX)
 }
 
 impl RunningServer {
@@ -199,6 +235,7 @@ impl RunningServer {
     pub fn shutdown(&self) {
         self.lifecycle.advance(Phase::Draining);
         self.health.set_draining();
+        self.ending.cancel();
         self.clients.drain();
     }
 
@@ -219,5 +256,24 @@ impl Drop for RunningServer {
     fn drop(&mut self) {
         self.shutdown();
         self.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files() {
+        for (open_files, expect) in [
+            (None, 8192),
+            (Some(1 << 20), 8192),
+            (Some(16_384), 8192),
+            (Some(4096), 2048),
+            (Some(64), 32),
+            (Some(0), 1),
+        ] {
+            assert_eq!(connections_within(open_files), expect, "{open_files:?}");
+        }
     }
 }

@@ -76,12 +76,15 @@ struct Reader {
 impl Reader {
     fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
         let listen: Option<SocketAddr> = self.value("listen");
-        let admin_listen = self.value("admin_listen");
+        let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
-        if let (Some(address), Some(false)) = (listen, unsafe_anonymous)
-            && !address.ip().to_canonical().is_loopback()
-        {
-            self.problems.push(Problem::Exposed { address });
+        let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        if unsafe_anonymous == Some(false) {
+            let addresses = [("listen", listen), ("admin_listen", admin_listen)];
+            self.problems.extend(addresses.into_iter().filter_map(|(key, address)| {
+                let address = address.filter(is_exposed)?;
+                Some(Problem::Exposed { key, address })
+            }));
         }
         if let Some(address) = listen
             && listen == admin_listen

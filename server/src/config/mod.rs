@@ -52,7 +52,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether listening beyond loopback was allowed.
     pub unsafe_anonymous: bool,
-    /// Blobs at rest.
+    /// Blobs at rest, and on the way to clients that take zstd.
     pub compression: Compression,
     /// The tier in memory.
     pub hot: Hot,
@@ -69,7 +69,7 @@ pub enum Durability {
     Sync,
 }
 
-/// Blobs at rest.
+/// Blobs at rest, and on the way to clients that take zstd.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Compression {
     /// zstd's level, 1 to 19.

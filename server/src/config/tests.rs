@@ -132,6 +132,10 @@ fn limits_that_depend_on_others() {
             &[("listen", "0.0.0.0:8980")][..],
             "listen: 0.0.0.0:8980 is reachable from other machines",
         ),
+        (
+            &[("admin_listen", "[::]:8981")],
+            "admin_listen: [::]:8981 is reachable from other machines",
+        ),
         (&[("listen", "[::]:0")], "listen: [::]:0 is reachable from other machines"),
         (&[("listen", "127.0.0.1:8981")], "admin_listen: 127.0.0.1:8981 is the address of listen"),
         (

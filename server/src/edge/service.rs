@@ -10,6 +10,7 @@ use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
 use larder_cas::BlobStore;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::budget::Budget;
@@ -49,8 +50,13 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Serves `stacks`.
-    pub fn new(stacks: &Stacks, config: &Config, health: HealthHandle) -> Self {
+    /// Serves `stacks`. When the drain begins, `ending` is cancelled: what runs in the background ends soon.
+    pub fn new(
+        stacks: &Stacks,
+        config: &Config,
+        health: HealthHandle,
+        ending: CancellationToken,
+    ) -> Self {
         let budget = Budget::new(config.max_in_flight.as_bytes());
         let uploads = Arc::new(Uploads::new(UploadLimits {
             count: MAX_KEPT_UPLOADS,
@@ -64,7 +70,7 @@ impl Edge {
             sizes: Arc::clone(&stacks.sizes),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),
-            drainer: Drainer::new(),
+            drainer: Drainer::new(ending),
             zstd_level: config.compression.level,
             spool: Spool {
                 directory: config.data_dir.clone(),

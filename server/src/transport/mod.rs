@@ -11,6 +11,7 @@ mod acceptor;
 mod connection;
 mod listen;
 mod metrics;
+mod patient;
 #[cfg(test)]
 mod tests;
 mod worker;

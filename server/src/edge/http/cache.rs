@@ -9,6 +9,7 @@ use larder_cas::{ErrorClass, RequestCx};
 use larder_protos::{Digest, Hash};
 use tonic::body::Body;
 
+use super::body::RequestBody;
 use super::path::{CachePath, Kind, PathError};
 use super::{download, key_value, upload};
 use crate::edge::partition::Partition;
@@ -34,6 +35,7 @@ impl HttpCache {
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = RequestBody::of(request, &self.shared.drainer);
         if let Some(key) = key_value::key(request.uri().path()) {
             let key = key.to_owned();
             return key_value::call(&self.shared, &key, request).await;
@@ -71,7 +73,7 @@ impl Target<'_> {
             return Ok(Some(empty));
         }
         let keyspace = self.partition.blob_keyspace();
-        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash) else {
+        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash).await else {
             return Ok(None);
         };
         let digest = Digest::new(self.hash, size_bytes);

@@ -4,14 +4,15 @@ use ::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     RANGE, VARY,
 };
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
 use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use larder_cas::{Encoding, Payload, RequestCx};
 use larder_protos::Digest;
 use tonic::body::Body;
 
+use super::body::CacheRequest;
 use super::cache::{Target, bare, refusal};
 use super::range::Wanted;
 use crate::edge::held_body::held;
@@ -20,7 +21,7 @@ use crate::edge::service::Shared;
 use crate::edge::working_set::{download_bytes, message_bytes};
 
 /// The blob, or the range of it that is asked for.
-pub(super) async fn blob(target: &Target<'_>, request: &Request<Incoming>) -> Response<Body> {
+pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
     match target.present().await {
         Ok(Some(digest)) => blob_of(target.shared, &target.partition, digest, request).await,
         Ok(None) => bare(StatusCode::NOT_FOUND),
@@ -33,7 +34,7 @@ pub(super) async fn blob_of(
     shared: &Shared,
     partition: &Partition,
     digest: Digest,
-    request: &Request<Incoming>,
+    request: &CacheRequest,
 ) -> Response<Body> {
     let size_bytes = digest.size_bytes();
     let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
