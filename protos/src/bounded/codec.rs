@@ -1,0 +1,61 @@
+//! [`BoundedCodec`]: the codec of the services whose messages have lists.
+
+use std::marker::PhantomData;
+
+use bytes::Buf as _;
+use prost::Message;
+use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic_prost::ProstEncoder;
+
+use super::{Bounded, BoundedError, decode};
+
+/// Encodes `T` as tonic's own codec does, and decodes `U` within its bounds.
+#[derive(Debug)]
+pub struct BoundedCodec<T, U>(PhantomData<(T, U)>);
+
+/// The half of [`BoundedCodec`] that decodes.
+#[derive(Debug)]
+pub struct BoundedDecoder<U>(PhantomData<U>);
+
+impl<T, U> Default for BoundedCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for BoundedCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Bounded + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = BoundedDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        BoundedDecoder(PhantomData)
+    }
+}
+
+impl<U: Bounded> Decoder for BoundedDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, encoded: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // Splits the message off the buffer that it arrived in, without a copy.
+        let encoded = encoded.copy_to_bytes(encoded.remaining());
+        decode(encoded).map(Some).map_err(|error| match error {
+            BoundedError::TooManyElements { .. } => Status::invalid_argument(error.to_string()),
+            // As gRPC's documentation of its codes says.
+            BoundedError::Malformed { .. } | BoundedError::Undecodable { .. } => {
+                Status::internal(error.to_string())
+            }
+        })
+    }
+}
