@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod loading;
 mod model;
 mod recovery;
 mod round_trip;
