@@ -1,92 +1,111 @@
-//! Generates the services whose messages carry blobs, over our `Bytes` twins instead of the published messages, and those
-//! whose messages have lists, with a codec that counts before it decodes.
+//! Generates the services over our `Bytes` twins of the messages that carry blobs, and with a codec that counts the elements
+//! of lists before it decodes.
 
 use tonic_build::manual::{Builder, Method, MethodBuilder, Service};
 
-/// tonic's own, for messages without lists.
-const PLAIN: &str = "tonic_prost::ProstCodec";
-const BOUNDED: &str = "crate::bounded::BoundedCodec";
-
 fn main() {
-    let byte_stream = Service::builder()
+    Builder::new().compile(&[byte_stream(), storage(), actions(), capabilities()]);
+}
+
+fn byte_stream() -> Service {
+    Service::builder()
         .name("ByteStream")
         .package("google.bytestream")
         .comment("Reads and writes blobs as streams of bytes.")
         .method(
-            method("read", "Read", PLAIN)
+            method("read", "Read")
                 .input_type("crate::bytestream::ReadRequest")
                 .output_type("crate::bytestream::ReadResponse")
                 .server_streaming()
                 .build(),
         )
         .method(
-            method("write", "Write", PLAIN)
+            method("write", "Write")
                 .input_type("crate::bytestream::WriteRequest")
                 .output_type("crate::bytestream::WriteResponse")
                 .client_streaming()
                 .build(),
         )
         .method(
-            method("query_write_status", "QueryWriteStatus", PLAIN)
+            method("query_write_status", "QueryWriteStatus")
                 .input_type("crate::bytestream::QueryWriteStatusRequest")
                 .output_type("crate::bytestream::QueryWriteStatusResponse")
                 .build(),
         )
-        .build();
-    let storage = Service::builder()
+        .build()
+}
+
+fn storage() -> Service {
+    Service::builder()
         .name("ContentAddressableStorage")
         .package("build.bazel.remote.execution.v2")
         .comment("Stores and reads blobs by their digests.")
         .method(
-            method("find_missing_blobs", "FindMissingBlobs", BOUNDED)
+            method("find_missing_blobs", "FindMissingBlobs")
                 .input_type("crate::reapi::FindMissingBlobsRequest")
                 .output_type("crate::reapi::FindMissingBlobsResponse")
                 .build(),
         )
         .method(
-            method("batch_update_blobs", "BatchUpdateBlobs", BOUNDED)
+            method("batch_update_blobs", "BatchUpdateBlobs")
                 .input_type("crate::hot::BatchUpdateBlobsRequest")
                 .output_type("crate::reapi::BatchUpdateBlobsResponse")
                 .build(),
         )
         .method(
-            method("batch_read_blobs", "BatchReadBlobs", BOUNDED)
+            method("batch_read_blobs", "BatchReadBlobs")
                 .input_type("crate::reapi::BatchReadBlobsRequest")
                 .output_type("crate::hot::BatchReadBlobsResponse")
                 .build(),
         )
         .method(
-            method("get_tree", "GetTree", BOUNDED)
+            method("get_tree", "GetTree")
                 .input_type("crate::reapi::GetTreeRequest")
                 .output_type("crate::hot::GetTreeResponse")
                 .server_streaming()
                 .build(),
         )
-        .build();
-    let actions = Service::builder()
+        .build()
+}
+
+fn actions() -> Service {
+    Service::builder()
         .name("ActionCache")
         .package("build.bazel.remote.execution.v2")
         .comment("Reads and writes the results of actions.")
         .method(
-            method("get_action_result", "GetActionResult", BOUNDED)
+            method("get_action_result", "GetActionResult")
                 .input_type("crate::reapi::GetActionResultRequest")
                 .output_type("crate::reapi::ActionResult")
                 .build(),
         )
         .method(
-            method("update_action_result", "UpdateActionResult", BOUNDED)
+            method("update_action_result", "UpdateActionResult")
                 .input_type("crate::reapi::UpdateActionResultRequest")
                 .output_type("crate::reapi::ActionResult")
                 .build(),
         )
-        .build();
-    Builder::new().compile(&[byte_stream, storage, actions]);
+        .build()
 }
 
-fn method(name: &str, route: &str, codec: &str) -> MethodBuilder {
+fn capabilities() -> Service {
+    Service::builder()
+        .name("Capabilities")
+        .package("build.bazel.remote.execution.v2")
+        .comment("Says what the server can do.")
+        .method(
+            method("get_capabilities", "GetCapabilities")
+                .input_type("crate::reapi::GetCapabilitiesRequest")
+                .output_type("crate::reapi::ServerCapabilities")
+                .build(),
+        )
+        .build()
+}
+
+fn method(name: &str, route: &str) -> MethodBuilder {
     Method::builder()
         .name(name)
         .route_name(route)
         .comment(format!("The RPC {route}."))
-        .codec_path(codec)
+        .codec_path("crate::bounded::BoundedCodec")
 }

@@ -74,7 +74,7 @@ fn every_list_is_in_its_shape() {
     let descriptors = Descriptors(set);
     descriptors.check_message::<reapi::ActionResult>();
     descriptors.check_message::<reapi::Directory>();
-    descriptors.check(&format!("{PACKAGE}.Tree"), &larder_protos::bounded::TREE);
+    descriptors.check_message::<reapi::Tree>();
     descriptors.check_message::<reapi::GetActionResultRequest>();
     descriptors.check_message::<reapi::UpdateActionResultRequest>();
     descriptors.check_message::<reapi::FindMissingBlobsRequest>();
@@ -84,4 +84,6 @@ fn every_list_is_in_its_shape() {
     descriptors.check_message::<reapi::BatchReadBlobsRequest>();
     descriptors.check_message::<hot::BatchReadBlobsResponse>();
     descriptors.check_message::<reapi::GetTreeRequest>();
+    descriptors.check_message::<reapi::GetCapabilitiesRequest>();
+    descriptors.check_message::<reapi::ServerCapabilities>();
 }

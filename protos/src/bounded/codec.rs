@@ -1,4 +1,4 @@
-//! [`BoundedCodec`]: the codec of the services whose messages have lists.
+//! [`BoundedCodec`]: the codec of all services.
 
 use std::marker::PhantomData;
 
@@ -8,7 +8,7 @@ use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::ProstEncoder;
 
-use super::{Bounded, BoundedError, decode};
+use super::{Bounded, decode};
 
 /// Encodes `T` as tonic's own codec does, and decodes `U` within its bounds.
 #[derive(Debug)]
@@ -50,12 +50,7 @@ impl<U: Bounded> Decoder for BoundedDecoder<U> {
     fn decode(&mut self, encoded: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // Splits the message off the buffer that it arrived in, without a copy.
         let encoded = encoded.copy_to_bytes(encoded.remaining());
-        decode(encoded).map(Some).map_err(|error| match error {
-            BoundedError::TooManyElements { .. } => Status::invalid_argument(error.to_string()),
-            // As gRPC's documentation of its codes says.
-            BoundedError::Malformed { .. } | BoundedError::Undecodable { .. } => {
-                Status::internal(error.to_string())
-            }
-        })
+        // gRPC's own libraries say INTERNAL here, which would make the client's fault look like the server's.
+        decode(encoded).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
     }
 }

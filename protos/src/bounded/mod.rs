@@ -1,8 +1,8 @@
 //! [`Bounded`]: messages that are decoded only after their lists were counted.
 //!
 //! An element of a list costs two bytes on the wire and up to [`MAX_ELEMENT_BYTES`] decoded, so a bound on the bytes of a
-//! message says little about the memory it takes. What is bounded here decodes to at most about five times its bytes
-//! and 10 MiB, whoever wrote it.
+//! message says little about the memory it takes. What is bounded here takes at most about six times its bytes and the
+//! [`Limit::free`] elements, twice that while a list grows, whoever wrote it.
 
 mod codec;
 mod scan;
@@ -16,19 +16,10 @@ use thiserror::Error;
 pub use codec::{BoundedCodec, BoundedDecoder};
 pub use scan::Malformed;
 pub use shape::{Field, Shape};
-pub use shapes::{ACTION_RESULT, DIRECTORY, TREE};
+#[cfg(test)]
+use shapes::{ACTION_RESULT, TREE};
 
-/// The most elements in the lists of any message: more digests than fit in 65 MiB.
-pub const MAX_ELEMENTS: usize = 1_000_000;
-
-/// The most elements in the lists of a batch: more requests than fit in 4 MiB, which is what gRPC peers take unless told
-/// otherwise.
-pub const MAX_BATCH_ELEMENTS: usize = 65_536;
-
-/// How many elements a message may have however small it is.
-const FREE_ELEMENTS: usize = 65_536;
-
-/// Each so many bytes allow one more. A digest alone takes 68.
+/// Each so many bytes allow one more element than are free. A digest alone takes 68.
 const BYTES_AN_ELEMENT: usize = 32;
 
 /// No element of a list takes more memory than this, besides what its bytes on the wire take.
@@ -38,8 +29,34 @@ pub const MAX_ELEMENT_BYTES: usize = 160;
 pub trait Bounded: Message + Default {
     /// Where its lists are.
     const SHAPE: &'static Shape;
-    /// The most elements in all of its lists together.
-    const MAX_ELEMENTS: usize;
+    /// How many elements all of its lists together may have.
+    const LIMIT: Limit;
+}
+
+/// How many elements the lists of a message may have: some are free, its size allows more, up to the most.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limit {
+    /// How many it may have however small it is.
+    pub free: usize,
+    /// How many it may have however large it is.
+    pub most: usize,
+}
+
+impl Limit {
+    /// Of results and directories: symlinks may well take fewer bytes than are asked for one.
+    pub const OUTPUTS: Self = Self { free: 16_384, most: 1_000_000 };
+    /// Of the paths whose contents are to be inlined.
+    pub const HINTS: Self = Self { free: 16_384, most: 65_536 };
+    /// Of digests; more than fit in 65 MiB.
+    pub const DIGESTS: Self = Self { free: 1_024, most: 1_000_000 };
+    /// Of a batch: more blobs with their digests than fit in 4 MiB.
+    pub const BATCH: Self = Self { free: 1_024, most: 65_536 };
+
+    /// How many a message of this encoded size may have.
+    const fn of(self, size_bytes: usize) -> usize {
+        let allowed = self.free + size_bytes / BYTES_AN_ELEMENT;
+        if allowed < self.most { allowed } else { self.most }
+    }
 }
 
 /// Why bytes were not decoded.
@@ -73,20 +90,30 @@ pub enum BoundedError {
     },
 }
 
+impl BoundedError {
+    /// Whether the bytes are a message, but over a limit.
+    pub fn is_over_limit(&self) -> bool {
+        matches!(self, Self::TooManyElements { .. })
+    }
+}
+
 /// Counts, then decodes.
 pub fn decode<T: Bounded>(encoded: Bytes) -> Result<T, BoundedError> {
+    check::<T>(&encoded)?;
+    let message = T::SHAPE.name;
+    T::decode(encoded).map_err(|source| BoundedError::Undecodable { message, source })
+}
+
+/// Counts only.
+pub fn check<T: Bounded>(encoded: &[u8]) -> Result<(), BoundedError> {
     let (message, size_bytes) = (T::SHAPE.name, encoded.len());
-    let limit = limit(size_bytes, T::MAX_ELEMENTS);
-    let elements = scan::count(&encoded, T::SHAPE, limit)
+    let limit = T::LIMIT.of(size_bytes);
+    let elements = scan::count(encoded, T::SHAPE, limit)
         .map_err(|source| BoundedError::Malformed { message, source })?;
     if elements > limit {
         return Err(BoundedError::TooManyElements { message, size_bytes, limit });
     }
-    T::decode(encoded).map_err(|source| BoundedError::Undecodable { message, source })
-}
-
-fn limit(size_bytes: usize, max_elements: usize) -> usize {
-    max_elements.min(FREE_ELEMENTS + size_bytes / BYTES_AN_ELEMENT)
+    Ok(())
 }
 
 #[cfg(test)]

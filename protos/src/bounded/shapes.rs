@@ -2,8 +2,8 @@
 //!
 //! Source: `remote_execution.proto`; `tests/shapes.rs` holds these tables against its descriptors.
 
-use super::{Bounded, Field, MAX_BATCH_ELEMENTS, MAX_ELEMENTS, Shape};
-use crate::{hot, reapi};
+use super::{Bounded, Field, Limit, Shape};
+use crate::{bytestream, hot, reapi};
 
 const NODE_PROPERTIES: Shape = Shape { name: "NodeProperties", fields: &[(1, Field::Values)] };
 
@@ -17,7 +17,7 @@ const EXECUTED_ACTION_METADATA: Shape =
     Shape { name: "ExecutedActionMetadata", fields: &[(11, Field::Values)] };
 
 /// `ActionResult`.
-pub const ACTION_RESULT: Shape = Shape {
+pub(super) const ACTION_RESULT: Shape = Shape {
     name: "ActionResult",
     fields: &[
         (2, Field::Messages(&OUTPUT_FILE)),
@@ -36,7 +36,7 @@ const SYMLINK_NODE: Shape =
     Shape { name: "SymlinkNode", fields: &[(4, Field::Message(&NODE_PROPERTIES))] };
 
 /// `Directory`.
-pub const DIRECTORY: Shape = Shape {
+const DIRECTORY: Shape = Shape {
     name: "Directory",
     fields: &[
         (1, Field::Messages(&FILE_NODE)),
@@ -47,7 +47,7 @@ pub const DIRECTORY: Shape = Shape {
 };
 
 /// `Tree`.
-pub const TREE: Shape = Shape {
+pub(super) const TREE: Shape = Shape {
     name: "Tree",
     fields: &[(1, Field::Message(&DIRECTORY)), (2, Field::Messages(&DIRECTORY))],
 };
@@ -58,39 +58,70 @@ macro_rules! bounded {
     ($($message:ty, $name:literal, $limit:expr, [$($field:expr),*];)*) => {$(
         impl Bounded for $message {
             const SHAPE: &'static Shape = &Shape { name: $name, fields: &[$($field),*] };
-            const MAX_ELEMENTS: usize = $limit;
+            const LIMIT: Limit = $limit;
         }
     )*};
 }
 
 impl Bounded for reapi::ActionResult {
     const SHAPE: &'static Shape = &ACTION_RESULT;
-    const MAX_ELEMENTS: usize = MAX_ELEMENTS;
+    const LIMIT: Limit = Limit::OUTPUTS;
+}
+
+impl Bounded for reapi::Tree {
+    const SHAPE: &'static Shape = &TREE;
+    const LIMIT: Limit = Limit::OUTPUTS;
 }
 
 impl Bounded for reapi::Directory {
     const SHAPE: &'static Shape = &DIRECTORY;
-    const MAX_ELEMENTS: usize = MAX_ELEMENTS;
+    const LIMIT: Limit = Limit::OUTPUTS;
 }
 
 bounded! {
-    reapi::GetActionResultRequest, "GetActionResultRequest", MAX_BATCH_ELEMENTS,
-        [(5, Field::Values)];
-    reapi::UpdateActionResultRequest, "UpdateActionResultRequest", MAX_ELEMENTS,
+    reapi::GetActionResultRequest, "GetActionResultRequest", Limit::HINTS, [(5, Field::Values)];
+    reapi::UpdateActionResultRequest, "UpdateActionResultRequest", Limit::OUTPUTS,
         [(3, Field::Message(&ACTION_RESULT))];
-    reapi::FindMissingBlobsRequest, "FindMissingBlobsRequest", MAX_ELEMENTS, [(2, Field::Values)];
-    reapi::FindMissingBlobsResponse, "FindMissingBlobsResponse", MAX_ELEMENTS, [(2, Field::Values)];
-    hot::BatchUpdateBlobsRequest, "BatchUpdateBlobsRequest", MAX_BATCH_ELEMENTS,
+    reapi::FindMissingBlobsRequest, "FindMissingBlobsRequest", Limit::DIGESTS, [(2, Field::Values)];
+    reapi::FindMissingBlobsResponse, "FindMissingBlobsResponse", Limit::DIGESTS,
         [(2, Field::Values)];
-    reapi::BatchUpdateBlobsResponse, "BatchUpdateBlobsResponse", MAX_ELEMENTS,
+    hot::BatchUpdateBlobsRequest, "BatchUpdateBlobsRequest", Limit::BATCH, [(2, Field::Values)];
+    reapi::BatchUpdateBlobsResponse, "BatchUpdateBlobsResponse", Limit::OUTPUTS,
         [(1, Field::Messages(&BATCH_UPDATE_RESPONSE))];
-    reapi::BatchReadBlobsRequest, "BatchReadBlobsRequest", MAX_BATCH_ELEMENTS,
+    reapi::BatchReadBlobsRequest, "BatchReadBlobsRequest", Limit::BATCH,
         [(2, Field::Values), (3, Field::Numbers)];
-    hot::BatchReadBlobsResponse, "BatchReadBlobsResponse", MAX_ELEMENTS,
+    hot::BatchReadBlobsResponse, "BatchReadBlobsResponse", Limit::OUTPUTS,
         [(1, Field::Messages(&BATCH_READ_RESPONSE))];
-    reapi::GetTreeRequest, "GetTreeRequest", MAX_ELEMENTS, [];
-    hot::GetTreeResponse, "GetTreeResponse", MAX_ELEMENTS, [(1, Field::Values)];
+    reapi::GetTreeRequest, "GetTreeRequest", Limit::OUTPUTS, [];
+    hot::GetTreeResponse, "GetTreeResponse", Limit::OUTPUTS, [(1, Field::Values)];
+    reapi::GetCapabilitiesRequest, "GetCapabilitiesRequest", Limit::OUTPUTS, [];
+    reapi::ServerCapabilities, "ServerCapabilities", Limit::OUTPUTS,
+        [(1, Field::Message(&CACHE_CAPABILITIES)), (2, Field::Message(&EXECUTION_CAPABILITIES))];
+    bytestream::ReadRequest, "ReadRequest", Limit::OUTPUTS, [];
+    bytestream::ReadResponse, "ReadResponse", Limit::OUTPUTS, [];
+    bytestream::WriteRequest, "WriteRequest", Limit::OUTPUTS, [];
+    bytestream::WriteResponse, "WriteResponse", Limit::OUTPUTS, [];
+    bytestream::QueryWriteStatusRequest, "QueryWriteStatusRequest", Limit::OUTPUTS, [];
+    bytestream::QueryWriteStatusResponse, "QueryWriteStatusResponse", Limit::OUTPUTS, [];
 }
+
+const PRIORITY_CAPABILITIES: Shape =
+    Shape { name: "PriorityCapabilities", fields: &[(1, Field::Values)] };
+
+const CACHE_CAPABILITIES: Shape = Shape {
+    name: "CacheCapabilities",
+    fields: &[
+        (1, Field::Numbers),
+        (3, Field::Message(&PRIORITY_CAPABILITIES)),
+        (6, Field::Numbers),
+        (7, Field::Numbers),
+    ],
+};
+
+const EXECUTION_CAPABILITIES: Shape = Shape {
+    name: "ExecutionCapabilities",
+    fields: &[(3, Field::Message(&PRIORITY_CAPABILITIES)), (4, Field::Values), (5, Field::Numbers)],
+};
 
 const BATCH_UPDATE_RESPONSE: Shape =
     Shape { name: "Response", fields: &[(2, Field::Message(&STATUS))] };

@@ -60,17 +60,19 @@ fn a_scan_ends_soon_after_its_limit() {
 
 #[test]
 fn limits_grow_with_the_bytes() {
-    assert_eq!(limit(0, MAX_ELEMENTS), 65_536);
-    assert_eq!(limit(32 * 1_000, MAX_ELEMENTS), 66_536);
-    assert_eq!(limit(65 << 20, MAX_ELEMENTS), 1_000_000);
-    assert_eq!(limit(65 << 20, MAX_BATCH_ELEMENTS), 65_536);
+    assert_eq!(Limit::OUTPUTS.of(0), 16_384);
+    assert_eq!(Limit::OUTPUTS.of(32 * 1_000), 17_384);
+    assert_eq!(Limit::OUTPUTS.of(65 << 20), 1_000_000);
+    assert_eq!(Limit::BATCH.of(16_384), 1_536);
+    assert_eq!(Limit::BATCH.of(65 << 20), 65_536);
     let files = |count: usize| Bytes::from(b"\x12\x00".repeat(count));
-    // Two bytes each: 65,536 + 2 n / 32.
-    let allowed = decode::<ActionResult>(files(69_900)).expect("within the limit");
-    assert_eq!(allowed.output_files.len(), 69_900);
-    let refused = decode::<ActionResult>(files(70_000)).expect_err("over the limit");
-    let expect = "ActionResult of 140000 B has more than 69911 elements in its lists";
+    // Two bytes each: 16,384 + 2 n / 32.
+    let allowed = decode::<ActionResult>(files(17_476)).expect("within the limit");
+    assert_eq!(allowed.output_files.len(), 17_476);
+    let refused = decode::<ActionResult>(files(17_477)).expect_err("over the limit");
+    let expect = "ActionResult of 34954 B has more than 17476 elements in its lists";
     assert_eq!(refused.to_string(), expect);
+    assert!(refused.is_over_limit());
 }
 
 #[test]
@@ -113,6 +115,7 @@ fn action_result() -> impl Strategy<Value = ActionResult> {
     })
 }
 
+#[allow(deprecated, reason = "they are lists still")]
 fn elements(result: &ActionResult) -> usize {
     let properties = |of: &Option<NodeProperties>| of.as_ref().map_or(0, |of| of.properties.len());
     let files = result.output_files.iter().map(|file| 1 + properties(&file.node_properties));
