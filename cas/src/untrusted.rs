@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_protos::{Digest, DigestFunction, DigestHasher};
 
 use crate::blocking;
-use crate::zstd_codec;
+use crate::zstd_codec::{self, DecodeError};
 use crate::{Encoding, Payload, PayloadStream, StoreError};
 
 /// Chunks as they come from outside. An error is the edge's own, see [`StoreError::UploadBrokeOff`]; a [`StoreError`] is
@@ -71,6 +71,10 @@ impl UntrustedPayload {
             (Encoding::Raw, Body::Stream(chunks)) => {
                 payload_of(digest, own_errors(digest, chunks), small).await
             }
+            (Encoding::Zstd, Body::Stream(chunks)) if small => {
+                let encoded = collect_encoded(digest, own_errors(digest, chunks)).await?;
+                verify_zstd(digest, encoded).await
+            }
             (Encoding::Zstd, Body::Bytes(bytes)) => {
                 let chunks = stream::iter([Ok(bytes)]).boxed();
                 payload_of(digest, decoded(digest, chunks), small).await
@@ -110,17 +114,39 @@ async fn payload_of(
     }
 }
 
-async fn collect(digest: Digest, mut raw: PayloadStream) -> Result<Bytes, StoreError> {
-    // The first chunk is most often the whole blob, which then needs no copy.
-    let Some(first) = raw.try_next().await? else { return Ok(Bytes::new()) };
-    let Some(mut next) = raw.try_next().await? else { return Ok(first) };
-    let mut whole = BytesMut::from(first);
+async fn collect(digest: Digest, raw: PayloadStream) -> Result<Bytes, StoreError> {
+    let size_bytes = digest.size_bytes();
+    collect_up_to(size_bytes, size_bytes, raw, || StoreError::TooLong { digest }).await
+}
+
+/// The zstd frames of a small blob as they come: decoded in one go they need no window, which a stream's decoder would
+/// have to allocate for each upload, up to 8 MiB as its frame asks.
+async fn collect_encoded(digest: Digest, encoded: PayloadStream) -> Result<Bytes, StoreError> {
+    // What zstd makes of incompressible bytes in one frame, with room for many small frames and some skippable ones.
+    let size_bytes = digest.size_bytes();
+    let limit_bytes = size_bytes + size_bytes / 4 + 64 * 1024;
+    let too_long = || malformed_zstd(digest)("it is much longer than its blob");
+    collect_up_to(size_bytes, limit_bytes, encoded, too_long).await
+}
+
+/// About `size_bytes` come, and not more than `limit_bytes`.
+async fn collect_up_to(
+    size_bytes: u64,
+    limit_bytes: u64,
+    mut chunks: PayloadStream,
+    too_long: impl Fn() -> StoreError,
+) -> Result<Bytes, StoreError> {
+    // The first chunk is most often all, which then needs no copy.
+    let Some(first) = chunks.try_next().await? else { return Ok(Bytes::new()) };
+    let Some(mut next) = chunks.try_next().await? else { return Ok(first) };
+    let mut whole = BytesMut::with_capacity(usize::try_from(size_bytes).unwrap_or_default());
+    whole.extend_from_slice(&first);
     loop {
-        if (whole.len() + next.len()) as u64 > digest.size_bytes() {
-            return Err(StoreError::TooLong { digest });
+        if (whole.len() + next.len()) as u64 > limit_bytes {
+            return Err(too_long());
         }
         whole.extend_from_slice(&next);
-        match raw.try_next().await? {
+        match chunks.try_next().await? {
             Some(chunk) => next = chunk,
             None => return Ok(whole.freeze()),
         }
@@ -139,16 +165,15 @@ async fn verify_raw(digest: Digest, bytes: Bytes) -> Result<Payload, StoreError>
 /// Keeps the frame as it came where any decoder will take it; the bytes that were hashed otherwise.
 async fn verify_zstd(digest: Digest, encoded: Bytes) -> Result<Payload, StoreError> {
     let size_bytes = digest.size_bytes();
-    if !zstd_codec::is_one_plain_frame(&encoded) {
-        let raw = decoded(digest, stream::iter([Ok(encoded)]).boxed());
-        return verify_raw(digest, collect(digest, raw).await?).await;
-    }
     let capacity = usize::try_from(size_bytes).unwrap_or(usize::MAX);
     blocking::run_sized(capacity, move || {
-        let raw = zstd_codec::decode(&encoded, capacity).map_err(malformed_zstd(digest))?;
+        let raw = zstd_codec::decode(&encoded, capacity).map_err(|error| match error {
+            DecodeError::TooLong => StoreError::TooLong { digest },
+            DecodeError::Malformed(reason) => malformed_zstd(digest)(reason),
+        })?;
         check_size(&digest, raw.len() as u64)?;
         check_digest(digest, Digest::of(digest.function(), &raw))?;
-        let keeps_frame = encoded.len() < raw.len();
+        let keeps_frame = encoded.len() < raw.len() && zstd_codec::is_one_plain_frame(&encoded);
         let (encoding, bytes) =
             if keeps_frame { (Encoding::Zstd, encoded) } else { (Encoding::Raw, raw) };
         Ok(Payload::from_trusted_bytes(size_bytes, encoding, bytes))

@@ -19,6 +19,9 @@ pub const CHUNK_BYTES: usize = 128 * 1024;
 /// RFC 8878 asks decoders to support 8 MiB; clients that ask for more are refused.
 pub const MAX_WINDOW_LOG: u32 = 23;
 
+/// zstd returns errors as negative sizes; this is `ZSTD_error_dstSize_tooSmall`, 70 since 1.3.1.
+const DESTINATION_TOO_SMALL: usize = 70_usize.wrapping_neg();
+
 /// Decodes `input`, which should hold one blob of `size_bytes`, bytes that we stored ourselves.
 pub(crate) fn decode_stream(input: PayloadStream, size_bytes: u64) -> PayloadStream {
     decode_with(input, move |reason| StoreError::DamagedZstd { size_bytes, reason }).boxed()
@@ -90,23 +93,42 @@ pub fn encode(raw: &[u8], level: i32) -> Bytes {
     frame.into()
 }
 
-/// Decodes what should be `size_bytes` long in one step, so the caller bounds it.
-pub(crate) fn decode(encoded: &[u8], size_bytes: usize) -> Result<Bytes, &'static str> {
+/// Why bytes do not decode to a blob of the size that was said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DecodeError {
+    /// There is more in them.
+    TooLong,
+    /// They are no zstd, for the reason that the decoder gives.
+    Malformed(&'static str),
+}
+
+/// Decodes frames, skippable ones included, that should hold `size_bytes`, in one step: the caller bounds it, and whatever
+/// windows the frames ask for, it takes no more memory than that.
+pub(crate) fn decode(encoded: &[u8], size_bytes: usize) -> Result<Bytes, DecodeError> {
     thread_local! {
         // A context is some 100 KiB, which the allocator would map and unmap for every small blob.
         static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
     let mut raw = Vec::with_capacity(size_bytes);
-    CONTEXT
-        .with_borrow_mut(|context| context.decompress(&mut raw, encoded))
-        .map_err(zstd_safe::get_error_name)?;
+    CONTEXT.with_borrow_mut(|context| context.decompress(&mut raw, encoded)).map_err(|code| {
+        if code == DESTINATION_TOO_SMALL {
+            DecodeError::TooLong
+        } else {
+            DecodeError::Malformed(zstd_safe::get_error_name(code))
+        }
+    })?;
     Ok(raw.into())
 }
 
 /// Decodes bytes that were verified before they were stored.
 pub(crate) fn decode_stored(encoded: &[u8], size_bytes: usize) -> Result<Bytes, StoreError> {
-    decode(encoded, size_bytes)
-        .map_err(|reason| StoreError::DamagedZstd { size_bytes: size_bytes as u64, reason })
+    decode(encoded, size_bytes).map_err(|error| {
+        let reason = match error {
+            DecodeError::TooLong => "it holds more than its size",
+            DecodeError::Malformed(reason) => reason,
+        };
+        StoreError::DamagedZstd { size_bytes: size_bytes as u64, reason }
+    })
 }
 
 /// Whether these bytes are exactly one data frame that any decoder takes: fit to be stored and served as they came.
@@ -313,6 +335,21 @@ mod tests {
             (1_000, 19, false),
         ] {
             assert_eq!(encodes_here(size, level), here, "{size} B at level {level}");
+        }
+    }
+
+    #[test]
+    fn what_holds_more_than_it_should_is_told_from_what_is_malformed() {
+        let frame = encode(b"some text", 1);
+        assert_eq!(decode(&frame, 9).as_deref(), Ok(&b"some text"[..]));
+        assert_eq!(decode(&frame, 10).as_deref(), Ok(&b"some text"[..]));
+        assert_eq!(decode(&frame, 8), Err(DecodeError::TooLong));
+        let two = [&frame[..], &frame[..]].concat();
+        assert_eq!(decode(&two, 18).expect("two frames").len(), 18);
+        assert_eq!(decode(&two, 17), Err(DecodeError::TooLong));
+        for damaged in [&frame[..frame.len() - 1], b"no zstd at all", &frame[1..]] {
+            let error = decode(damaged, 100).expect_err("malformed");
+            assert!(matches!(error, DecodeError::Malformed(_)), "{error:?}");
         }
     }
 

@@ -106,7 +106,6 @@ pub(crate) struct Committer {
     end: u64,
     /// Bytes that could not be cut off lie behind `end`.
     has_dirty_tail: bool,
-    next_pack: u32,
     batch: Batch,
 }
 
@@ -118,7 +117,6 @@ impl Committer {
         syncs_batches: bool,
         (pack, end): (Arc<Pack>, u64),
     ) -> Self {
-        let next_pack = pack.id + 1;
         Self {
             inventory,
             limits,
@@ -127,7 +125,6 @@ impl Committer {
             pack,
             end,
             has_dirty_tail: false,
-            next_pack,
             batch: Batch::default(),
         }
     }
@@ -270,9 +267,8 @@ impl Committer {
         sync_pack(&self.inventory, &self.pack)?;
         let inventory = &self.inventory;
         inventory.durable.note_synced(self.position());
-        let id = self.next_pack;
-        self.next_pack = id.checked_add(1).ok_or(DiskError::Closed)?;
-        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, id, inventory.salt)?);
+        let next = self.pack.id + 1;
+        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, next, inventory.salt)?);
         // What could not be cut off takes room until the pack is reclaimed.
         let tail_bytes =
             self.pack.file.len_bytes().map_or(0, |length| length.saturating_sub(self.end));

@@ -25,7 +25,6 @@ use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::BoundedQueue;
 use crate::reader::{Accepts, Opened, RecordReader};
 use crate::recovery::{Recovered, recover};
-use crate::slot::ShortKey;
 use crate::usage::Usage;
 
 /// The most that [`Engine::append`] takes, in logical bytes: it holds the whole record in memory.
@@ -106,7 +105,8 @@ impl Engine {
             last = Some((function, partition));
             // The number that no partition has: nothing is found under it.
             let partition = partition.unwrap_or(u16::MAX);
-            keys.push(ShortKey::of(partition, digest.hash().as_bytes(), digest.size_bytes()));
+            let hash = digest.hash().as_bytes();
+            keys.push(inventory.shortener.shorten(partition, hash, digest.size_bytes()));
         }
         let mut found = inventory.table.touch_all(&keys, inventory.now_s()).into_iter();
         digests.retain(|_| !found.next().unwrap_or(false));

@@ -1,7 +1,7 @@
 //! Keys and values of the index on disk. Pure; what does not parse is left out, since the log says it again.
 //!
 //! What a pack holds is said in pages: up to [`PAGE_ENTRIES`] of its records, removals too, in the order of the log. sled
-//! then has a line for a hundred records instead of one for each, which is what made it large and slow.
+//! then has a line for thirty records instead of one for each, which is what made it large and slow.
 //! Source: docs/design/disk-format.md, "The index".
 
 use crate::key::{Keyspace, RecordKind};
@@ -11,10 +11,11 @@ use crate::prologue::{Encoding, encoding_code, encoding_of, function_code, funct
 use crate::slot::{Entry, Location, PREFIX_BYTES, ShortKey, from_six, to_six};
 
 pub(crate) const MARK_KEY: [u8; 1] = [0];
-/// Records in one page.
-pub(crate) const PAGE_ENTRIES: usize = 128;
+/// Records in one page. sled keeps 16 lines to a node and thousands of nodes in memory before it looks at its limit, so
+/// lines must not be long; a quarter of this costs twice the time to write.
+pub(crate) const PAGE_ENTRIES: usize = 32;
 /// Records in one line of recencies.
-pub(crate) const RECENCY_ENTRIES: usize = 512;
+pub(crate) const RECENCY_ENTRIES: usize = 128;
 
 const PARTITION_TAG: u8 = 1;
 const PACK_TAG: u8 = 2;

@@ -21,7 +21,7 @@ use crate::layout::Layout;
 use crate::pack::{Pack, Packs};
 use crate::partitions::Partitions;
 use crate::queue::BoundedQueue;
-use crate::slot::{Entry, Location, ShortKey};
+use crate::slot::{Entry, Location, ShortKey, Shortener};
 use crate::table::{Offered, Table};
 use crate::usage::Counters;
 
@@ -41,6 +41,7 @@ pub(crate) struct Inventory {
     pub(crate) io: Arc<dyn Io>,
     pub(crate) layout: Layout,
     pub(crate) salt: u64,
+    pub(crate) shortener: Shortener,
     pub(crate) codec: Codec,
     pub(crate) table: Table,
     pub(crate) partitions: Partitions,
@@ -72,6 +73,7 @@ impl Inventory {
             io,
             layout,
             salt,
+            shortener: Shortener::new(salt),
             codec,
             table,
             partitions,
@@ -92,12 +94,17 @@ impl Inventory {
 
     /// The short form of a key whose partition is known; without one there can be no record.
     pub(crate) fn short_key(&self, key: &RecordKey) -> Option<ShortKey> {
-        self.partitions.number(key).map(|partition| ShortKey::new(partition, key))
+        self.partitions.number(key).map(|partition| self.shortener.key(partition, key))
     }
 
     /// The short form of a key that is about to be stored.
     pub(crate) fn intern(&self, key: &RecordKey) -> Result<ShortKey, DiskError> {
-        self.partitions.intern(key).map(|partition| ShortKey::new(partition, key))
+        self.partitions.intern(key).map(|partition| self.shortener.key(partition, key))
+    }
+
+    /// Whether an entry's key is the short form of `key`.
+    pub(crate) fn is_short_of(&self, entry: &Entry, key: &RecordKey) -> bool {
+        self.shortener.key(entry.key.partition, key) == entry.key
     }
 
     pub(crate) fn take_sequence(&self) -> u64 {

@@ -21,6 +21,8 @@ const LARGEST_CAP_BYTES: u64 = 256 << 20;
 const MAGIC: [u8; 4] = [0x5B, 0x2A, 0x4D, 0x18];
 const INNER_MAGIC: [u8; 4] = *b"LrdP";
 const VERSION: u8 = 1;
+/// A place in a pack is told from a file by its top bit.
+pub(crate) const LAST_ID: u32 = u32::MAX >> 1;
 const CHECKSUM_AT: usize = HEADER_BYTES - 4;
 
 /// A place in the log: all packs, one after another.
@@ -38,23 +40,33 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Makes an empty pack that survives a power cut.
+    /// Makes an empty pack that survives a power cut, with the first free id from `id` on: a name may be taken by what is no
+    /// pack, and is left alone.
     pub(crate) fn create(
         io: &dyn Io,
         layout: &Layout,
-        id: u32,
+        mut id: u32,
         salt: u64,
     ) -> Result<Self, DiskError> {
+        let file = loop {
+            let path = layout.pack_file(id);
+            match io.open(&path, OpenMode::CreateNew) {
+                Ok(file) => break file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && id < LAST_ID => {
+                    id += 1;
+                }
+                Err(error) => return Err(DiskError::io("create", &path)(error)),
+            }
+        };
         let path = layout.pack_file(id);
-        let create = || -> io::Result<Arc<dyn IoFile>> {
-            let file = io.open(&path, OpenMode::CreateNew)?;
+        let write = || -> io::Result<Arc<dyn IoFile>> {
             let header = PackHeader { id, salt, created_unix_ms: io.unix_ms() }.to_bytes();
             write_full(&*file, &mut [IoSlice::new(&header)], 0)?;
             file.sync_data()?;
             io.sync_dir(&layout.packs_dir())?;
             Ok(file)
         };
-        match create() {
+        match write() {
             Ok(file) => Ok(Self { id, file }),
             Err(error) => {
                 // What is left of it would only be an empty pack at the next start.

@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::io::{IoFile, OpenMode, read_full};
 use crate::key::RecordKey;
 use crate::prologue::{Effect, Encoding, FRAME_SIZE_BYTES, Place, Prologue, announced_bytes};
-use crate::slot::{Entry, Location, ShortKey};
+use crate::slot::{Entry, Location};
 
 /// Records up to this size are read at once.
 const WHOLE_READ_BYTES: u64 = (FRAME_SIZE_BYTES + FRAME_SIZE_BYTES / 4) as u64;
@@ -41,8 +41,7 @@ pub(crate) enum Opened {
     Reader(RecordReader),
     /// Nothing: it has been moved or evicted.
     Gone,
-    /// A sound record, whose key is like the one sought but for the end of the hash. Anybody may ask for such a key, so it
-    /// is a miss and no damage.
+    /// A sound record of another key, whose short form is the same: a miss and no damage.
     Another,
 }
 
@@ -99,7 +98,7 @@ impl RecordReader {
             Ok(prologue) => prologue,
             Err(error) => return Err(inventory.quarantine(key, &entry, &error.to_string())),
         };
-        if prologue.key != *key && ShortKey::new(entry.key.partition, &prologue.key) == entry.key {
+        if prologue.key != *key && inventory.is_short_of(&entry, &prologue.key) {
             return Ok(Opened::Another);
         }
         if prologue.key != *key || prologue.effect != Effect::Store {
@@ -258,7 +257,7 @@ pub(crate) fn key_at(inventory: &Inventory, entry: &Entry) -> Result<Option<Reco
         .map_err(DiskError::io("read", inventory.layout.data_dir()))?;
     let prologue = Prologue::parse(&head, Place::in_pack(inventory.salt, pack, offset)).ok();
     let key = prologue.filter(|it| it.effect == Effect::Store).map(|prologue| prologue.key);
-    Ok(key.filter(|key| ShortKey::new(entry.key.partition, key) == entry.key))
+    Ok(key.filter(|key| inventory.is_short_of(entry, key)))
 }
 
 /// Up to `length` bytes: fewer where the file ends, which the checksums then notice.

@@ -21,7 +21,7 @@ use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
 use crate::partitions::Partitions;
 use crate::prologue::{Place, Prologue};
-use crate::scan::Bodies;
+use crate::scan::{Bodies, Scanner};
 use crate::table::Table;
 
 /// What a directory holds, ready for the threads.
@@ -52,7 +52,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let said_salt = layout.read_salt(&*io)?;
     layout.create_dirs(&*io)?;
     clear_tmp(&*io, &layout)?;
-    let packs = find_packs(&*io, &layout)?;
+    let mut packs = find_packs(&*io, &layout)?;
     let files = find_files(&*io, &layout)?;
     let salt = if let Some(salt) = said_salt {
         salt
@@ -61,6 +61,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
         layout.write_salt(&*io, salt)?;
         salt
     };
+    leave_foreign(&mut packs, &layout, salt);
     let (db, head) = index::open(&*io, &layout, options.index_cache_bytes, salt);
     let (partitions, mark) = match head {
         Some(Head { partitions, mark }) => (partitions, Some(mark)),
@@ -126,13 +127,30 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
         read_full(&*file, &mut bytes, 0).map_err(DiskError::io("read", &path))?;
         let salt =
             PackHeader::parse(&bytes).filter(|header| header.id == id).map(|header| header.salt);
-        if salt.is_none() {
-            tracing::warn!(path = %path.display(), "the header of a pack is damaged; its records are searched");
-        }
         packs.insert(id, FoundPack { pack: Arc::new(Pack { id, file }), length, salt });
     }
     report_foreign(&dir, foreign);
     Ok(packs)
+}
+
+/// Leaves out what has a pack's name and neither its header nor a record.
+fn leave_foreign(packs: &mut BTreeMap<u32, FoundPack>, layout: &Layout, salt: u64) {
+    packs.retain(|id, found| {
+        if found.salt.is_some() {
+            return true;
+        }
+        let path = layout.pack_file(*id);
+        let path = path.display();
+        let mut scanner =
+            Scanner::new(&*found.pack.file, (salt, *id), 0, found.length, Bodies::Checked);
+        let is_pack = !matches!(scanner.next(), Ok(None));
+        if is_pack {
+            tracing::warn!(%path, "the header of a pack is damaged; its records are searched");
+        } else {
+            tracing::warn!(%path, "a file with a pack's name holds no record; it is left alone");
+        }
+        is_pack
+    });
 }
 
 fn find_files(io: &dyn Io, layout: &Layout) -> Result<HashMap<u64, FoundFile>, DiskError> {
@@ -219,9 +237,8 @@ impl Replay<'_> {
 
     fn begin_pack(&self, after: u32) -> Result<(Arc<Pack>, u64), DiskError> {
         let inventory = self.inventory;
-        let id = after.checked_add(1).ok_or(DiskError::Closed)?;
-        let pack = Pack::create(&*inventory.io, &inventory.layout, id, inventory.salt)?;
-        let pack = Arc::new(pack);
+        let next = after + 1;
+        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, next, inventory.salt)?);
         inventory.add_pack(&pack, inventory.take_sequence());
         inventory.counters.grow_files(HEADER_BYTES as u64);
         Ok((pack, HEADER_BYTES as u64))

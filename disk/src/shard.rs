@@ -1,13 +1,15 @@
 //! [`Shard`]: one part of the table, a Robin Hood hash table of slots that lie in one array.
 //!
 //! Slots stand in the order of their distance from home, so a search ends as soon as it meets a slot that is nearer to its
-//! home than the search is: absent keys cost no more than present ones, and seven slots of eight may be full. The array
-//! grows by a quarter, not twofold, so that it never is more than three tenths empty.
+//! home than the search is: absent keys cost no more than present ones, and six slots of seven may be full. The array
+//! grows by a fifth, not twofold, so that it never is more than three tenths empty.
 
-use crate::slot::{PREFIX_BYTES, ShortKey, Slot};
+use crate::slot::{ShortKey, Slot, TAIL_BYTES};
 
 /// The smallest array.
 const FIRST_SLOTS: usize = 16;
+/// The part of an array that may be full: at six of seven a search looks at four slots, at seven of eight at five.
+const FULLEST: (usize, usize) = (6, 7);
 
 /// A keyed hash. Clients choose the hashes of action results; the key keeps them from choosing the slots.
 #[derive(Copy, Clone, Debug)]
@@ -17,19 +19,19 @@ pub(crate) struct Mixer {
 
 impl Mixer {
     pub(crate) fn of_key(self, key: &ShortKey) -> u64 {
-        self.mix(&key.prefix, key.partition)
+        self.mix(key.tail(), key.partition)
     }
 
-    fn of_slot(self, shard: u8, slot: &Slot) -> u64 {
-        self.mix(&slot.prefix(shard), slot.partition())
+    fn of_slot(self, slot: &Slot) -> u64 {
+        self.mix(slot.tail(), slot.partition())
     }
 
     /// What is mixed is a hash already: one wide multiplication, its halves folded. The size takes no part, so that blobs
     /// that differ in nothing else are neighbours.
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
-    fn mix(self, prefix: &[u8; PREFIX_BYTES], partition: u16) -> u64 {
-        let left = word(prefix, 0) ^ self.seed.0 ^ u64::from(partition);
-        let right = word(prefix, 8) ^ self.seed.1;
+    fn mix(self, tail: &[u8; TAIL_BYTES], partition: u16) -> u64 {
+        let left = word(tail, 0) ^ self.seed.0 ^ u64::from(partition);
+        let right = word(tail, 8) ^ self.seed.1;
         let product = u128::from(left) * u128::from(right | 1);
         (product as u64) ^ ((product >> 64) as u64)
     }
@@ -74,15 +76,15 @@ impl Shard {
 
     /// Adds a slot whose key is not there.
     pub(crate) fn insert(&mut self, hash: u64, slot: Slot) {
-        if (self.full + 1) * 8 > self.slots.len() * 7 {
-            self.grow_to((self.slots.len() * 5 / 4).max(FIRST_SLOTS));
+        if (self.full + 1) * FULLEST.1 > self.slots.len() * FULLEST.0 {
+            self.grow_to((self.slots.len() * 6 / 5).max(FIRST_SLOTS));
         }
         self.place(hash, slot);
     }
 
     /// Makes room for so many slots in all.
     pub(crate) fn reserve(&mut self, slots: usize) {
-        let wanted = slots * 8 / 7 + 1;
+        let wanted = slots * 5 / 4;
         if wanted > self.slots.len() {
             self.grow_to(wanted);
         }
@@ -107,7 +109,9 @@ impl Shard {
             return None;
         }
         let mut index = self.home(hash);
-        for distance in 0..self.slots.len() {
+        let mut distance = 0;
+        // Ends: one slot in seven is empty.
+        loop {
             let slot = &self.slots[index];
             if is(slot) {
                 return Some(index);
@@ -116,8 +120,8 @@ impl Shard {
                 return None;
             }
             index = self.after(index);
+            distance += 1;
         }
-        None
     }
 
     fn place(&mut self, hash: u64, mut slot: Slot) {
@@ -145,14 +149,14 @@ impl Shard {
         let old = std::mem::replace(&mut self.slots, slots);
         self.full = 0;
         for slot in old.into_iter().filter(|slot| !slot.is_empty()) {
-            let hash = self.mixer.of_slot(self.number, &slot);
+            let hash = self.mixer.of_slot(&slot);
             self.place(hash, slot);
         }
     }
 
     /// How far the slot at `index` is from its home.
     fn distance(&self, index: usize) -> usize {
-        let home = self.home(self.mixer.of_slot(self.number, &self.slots[index]));
+        let home = self.home(self.mixer.of_slot(&self.slots[index]));
         if index >= home { index - home } else { index + self.slots.len() - home }
     }
 
@@ -167,7 +171,7 @@ impl Shard {
     }
 }
 
-fn word(bytes: &[u8; PREFIX_BYTES], at: usize) -> u64 {
+fn word(bytes: &[u8; TAIL_BYTES], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)

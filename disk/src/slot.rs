@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use crate::key::{RecordKey, RecordKind};
 use crate::prologue::Encoding;
 
-/// Bytes of the hash that a key keeps: 144 bits, so chance makes no two alike. Who seeks two that are finds only that one
-/// of his own blobs hides the other.
+/// Bytes that a key keeps of a hash: the first ones as they are, and a digest of the others.
 pub(crate) const PREFIX_BYTES: usize = 18;
+/// Those that a slot keeps.
+pub(crate) const TAIL_BYTES: usize = PREFIX_BYTES - 1;
+const RAW_BYTES: usize = 10;
 /// The most hits that are counted.
 pub(crate) const HITS_LIMIT: u8 = 15;
 
@@ -19,22 +21,75 @@ const FILE_BIT: u64 = 1 << 63;
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
 pub(crate) struct ShortKey {
     pub(crate) partition: u16,
+    /// What [`Shortener`] makes of the hash.
     pub(crate) prefix: [u8; PREFIX_BYTES],
     /// 0 for an action result.
     pub(crate) size_bytes: u64,
 }
 
 impl ShortKey {
-    pub(crate) fn new(partition: u16, key: &RecordKey) -> Self {
-        Self::of(partition, key.hash().as_bytes(), key.size_bytes())
+    /// All but the first byte, which is the number of the shard.
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        self.prefix.last_chunk().expect("a prefix is a byte longer")
+    }
+}
+
+/// Makes short keys, by a secret of the directory's.
+///
+/// Names come from clients, and one that differs from a stored name in its last bytes only must not be taken for it. So
+/// what does not fit is not cut off but folded with keys that no client knows (the universal hash NH, from UMAC, RFC 4418):
+/// to find two names that are one here takes 2^60 tries against this very directory.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Shortener {
+    keys: [u64; WORDS],
+}
+
+/// Words of the longest hash behind its raw bytes, in pairs.
+const WORDS: usize = 8;
+
+impl Shortener {
+    pub(crate) fn new(salt: u64) -> Self {
+        let mut state = salt;
+        Self { keys: std::array::from_fn(|_| split_mix(&mut state)) }
     }
 
-    pub(crate) fn of(partition: u16, hash: &[u8], size_bytes: u64) -> Self {
-        let mut prefix = [0; PREFIX_BYTES];
-        let length = hash.len().min(PREFIX_BYTES);
-        prefix[..length].copy_from_slice(&hash[..length]);
-        Self { partition, prefix, size_bytes }
+    pub(crate) fn key(&self, partition: u16, key: &RecordKey) -> ShortKey {
+        self.shorten(partition, key.hash().as_bytes(), key.size_bytes())
     }
+
+    pub(crate) fn shorten(&self, partition: u16, hash: &[u8], size_bytes: u64) -> ShortKey {
+        let (raw, rest) = hash.split_at(hash.len().min(RAW_BYTES));
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[..raw.len()].copy_from_slice(raw);
+        prefix[RAW_BYTES..].copy_from_slice(&self.fold(rest).to_le_bytes());
+        ShortKey { partition, prefix, size_bytes }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
+    fn fold(&self, rest: &[u8]) -> u64 {
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(rest.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            *word = u64::from_le_bytes(eight);
+        }
+        let mut sum = 0_u128;
+        for (pair, keys) in words.chunks_exact(2).zip(self.keys.chunks_exact(2)) {
+            let left = pair[0].wrapping_add(keys[0]);
+            let right = pair[1].wrapping_add(keys[1]);
+            sum = sum.wrapping_add(u128::from(left) * u128::from(right));
+        }
+        (sum as u64) ^ ((sum >> 64) as u64)
+    }
+}
+
+/// The next of a sequence of well-mixed numbers (Steele, Lea, Flood 2014).
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// Where a record's bytes are. In packs, later ones are greater.
@@ -85,7 +140,7 @@ pub(crate) struct Slot {
     recency_s: AtomicU32,
     /// Halves, the high one first: as one number it would align each slot to 48 bytes.
     location: [u32; 2],
-    tail: [u8; PREFIX_BYTES - 1],
+    tail: [u8; TAIL_BYTES],
     /// Hits in the low four bits, then the flags below.
     flags: AtomicU8,
     partition: u16,
@@ -102,14 +157,12 @@ const _: () = assert!(size_of::<Slot>() == 44);
 
 impl Slot {
     pub(crate) fn new(entry: &Entry) -> Self {
-        let mut tail = [0; PREFIX_BYTES - 1];
-        tail.copy_from_slice(&entry.key.prefix[1..]);
         let kind = if entry.kind == RecordKind::ActionResult { ACTION_RESULT_BIT } else { 0 };
         let encoding = if entry.encoding == Encoding::Zstd { ZSTD_BIT } else { 0 };
         Self {
             recency_s: AtomicU32::new(entry.recency_s),
             location: halves(entry.location.to_bits()),
-            tail,
+            tail: *entry.key.tail(),
             flags: AtomicU8::new(entry.hits.min(HITS_LIMIT) | kind | encoding),
             partition: entry.key.partition,
             record_bytes: to_six(entry.record_bytes),
@@ -129,10 +182,12 @@ impl Slot {
     /// What the slot says; `shard` is the first byte of its hash.
     pub(crate) fn entry(&self, shard: u8) -> Entry {
         let flags = self.flags.load(Ordering::Relaxed);
+        let mut prefix = [shard; PREFIX_BYTES];
+        prefix[1..].copy_from_slice(&self.tail);
         Entry {
             key: ShortKey {
                 partition: self.partition,
-                prefix: self.prefix(shard),
+                prefix,
                 size_bytes: self.identity_size_bytes(),
             },
             kind: if flags & ACTION_RESULT_BIT == 0 {
@@ -149,10 +204,8 @@ impl Slot {
         }
     }
 
-    pub(crate) fn prefix(&self, shard: u8) -> [u8; PREFIX_BYTES] {
-        let mut prefix = [shard; PREFIX_BYTES];
-        prefix[1..].copy_from_slice(&self.tail);
-        prefix
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        &self.tail
     }
 
     pub(crate) fn partition(&self) -> u16 {
@@ -178,7 +231,7 @@ impl Slot {
 
     /// Whether this is the record of a key but for the size.
     pub(crate) fn is_like(&self, key: &ShortKey) -> bool {
-        self.tail == key.prefix[1..] && self.partition == key.partition && !self.is_empty()
+        self.tail == *key.tail() && self.partition == key.partition && !self.is_empty()
     }
 
     /// Notes that it was asked for: once per second of the clock.
@@ -237,4 +290,25 @@ pub(crate) fn from_six(six: [u8; 6]) -> u64 {
     let mut eight = [0; 8];
     eight[..6].copy_from_slice(&six);
     u64::from_le_bytes(eight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_of_a_hash_is_left_out_and_each_directory_shortens_in_its_own_way() {
+        for length in [16, 20, 32, 48, 64] {
+            let hash: Vec<u8> = (0..length).collect();
+            let short = |salt: u64, hash: &[u8]| Shortener::new(salt).shorten(1, hash, 7);
+            let whole = short(5, &hash);
+            for byte in 0..hash.len() {
+                let mut other = hash.clone();
+                other[byte] ^= 1;
+                assert_ne!(short(5, &other), whole, "byte {byte} of {length}");
+            }
+            assert_ne!(short(6, &hash), whole);
+            assert_eq!(short(5, &hash), whole);
+        }
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::shard::{Mixer, Shard};
 use crate::slot::{Entry, Location, ShortKey, Slot};
@@ -14,7 +14,7 @@ use crate::slot::{Entry, Location, ShortKey, Slot};
 pub(crate) const SHARDS: usize = 256;
 /// Keys that are looked up at the same time: enough to wait for memory once instead of each time, few enough to stay in
 /// the first cache.
-const GROUP: usize = 16;
+const GROUP: usize = 32;
 
 /// The index in memory.
 #[derive(Debug)]
@@ -70,38 +70,29 @@ impl Table {
     /// Which of many keys are there, in their order; extends their life. Cheaper than one by one: the shards are visited
     /// in order, and memory is asked for several keys at a time.
     pub(crate) fn touch_all(&self, keys: &[ShortKey], now_s: u32) -> Vec<bool> {
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_unstable_by_key(|index| keys[*index].prefix[0]);
         let mut found = vec![false; keys.len()];
-        let mut hashes = [0; GROUP];
-        for group in order.chunks(GROUP) {
-            let mut guards: Vec<_> = Vec::with_capacity(GROUP);
-            for run in group.chunk_by(|a, b| keys[*a].prefix[0] == keys[*b].prefix[0]) {
-                // A writer holds one lock at a time and waits for none, so holding several for reading ends.
-                guards.push((run, self.shard(&keys[run[0]]).read()));
-            }
-            let mut seen = 0;
-            for (position, index) in group.iter().enumerate() {
-                hashes[position] = self.hash(&keys[*index]);
-            }
-            let mut position = 0;
-            for (run, shard) in &guards {
-                for _ in *run {
-                    seen ^= shard.warm(hashes[position]);
-                    position += 1;
+        let mut seen = 0;
+        for group in by_shard(keys).chunks(GROUP) {
+            let mut shards: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
+            // The key's place in `shards`, and its hash.
+            let mut searches = [(0, 0); GROUP];
+            for (search, index) in searches.iter_mut().zip(group) {
+                let key = &keys[*index];
+                if shards.last().is_none_or(|last| last.number() != key.prefix[0]) {
+                    // A writer holds one lock at a time and waits for none, so holding several for reading ends.
+                    shards.push(self.shard(key).read());
                 }
+                *search = (shards.len() - 1, self.hash(key));
             }
-            std::hint::black_box(seen);
-            let mut position = 0;
-            for (run, shard) in &guards {
-                for index in *run {
-                    let key = &keys[*index];
-                    let slot = shard.find(hashes[position], |slot| slot.is(key));
-                    found[*index] = slot.inspect(|slot| slot.touch(now_s)).is_some();
-                    position += 1;
-                }
+            for (shard, hash) in &searches[..group.len()] {
+                seen ^= shards[*shard].warm(*hash);
+            }
+            for ((shard, hash), index) in searches.iter().zip(group) {
+                let slot = shards[*shard].find(*hash, |slot| slot.is(&keys[*index]));
+                found[*index] = slot.inspect(|slot| slot.touch(now_s)).is_some();
             }
         }
+        std::hint::black_box(seen);
         found
     }
 
@@ -197,6 +188,26 @@ impl Table {
     fn hash(&self, key: &ShortKey) -> u64 {
         self.mixer.of_key(key)
     }
+}
+
+/// The places of the keys, those of one shard together.
+fn by_shard(keys: &[ShortKey]) -> Vec<usize> {
+    let mut ends = [0; SHARDS];
+    for key in keys {
+        ends[usize::from(key.prefix[0])] += 1;
+    }
+    let mut end = 0;
+    for shard in &mut ends {
+        end += *shard;
+        *shard = end;
+    }
+    let mut order = vec![0; keys.len()];
+    for (index, key) in keys.iter().enumerate().rev() {
+        let end = &mut ends[usize::from(key.prefix[0])];
+        *end -= 1;
+        order[*end] = index;
+    }
+    order
 }
 
 #[cfg(test)]

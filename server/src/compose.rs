@@ -11,8 +11,8 @@ use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
 use larder_cas::{
-    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Keyspace,
-    Metered,
+    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
+    Keyspace, Metered,
 };
 use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
 use larder_protos::Hash;
@@ -37,6 +37,7 @@ pub struct Stacks {
     pub actions: Arc<dyn ActionStore>,
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
+    hot: Arc<HotTier>,
     engine: Arc<Engine>,
 }
 
@@ -95,21 +96,31 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
     let hot = Arc::new(HotTier::new(disk, hot_options));
-    let coalesced = Arc::new(Coalesced::new(hot));
+    let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
     let blobs: Arc<dyn BlobStore> =
         Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
 
     let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot = Arc::new(HotActions::new(disk, actions_bytes));
-    let complete = Arc::new(Complete::new(hot, Arc::clone(&blobs), memo_bytes, registry));
+    let hot_actions = Arc::new(HotActions::new(disk, actions_bytes));
+    let complete = Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
     let metrics = ActionMetrics::register(registry);
     let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
-    Ok(Stacks { blobs, actions, sizes, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, engine })
 }
 
 impl Stacks {
+    /// The tier of blobs in memory.
+    pub fn hot(&self) -> &Arc<HotTier> {
+        &self.hot
+    }
+
+    /// What the tier of blobs in memory holds.
+    pub fn hot_stats(&self) -> HotStats {
+        self.hot.stats()
+    }
+
     /// What is stored, and the limit.
     pub fn usage(&self) -> UsageReport {
         let usage = self.engine.usage();

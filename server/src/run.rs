@@ -6,7 +6,7 @@
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,11 +16,15 @@ use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, StoreView};
+use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::Config;
 use crate::edge::{Edge, HealthHandle};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::telemetry::{Observed, RpcMetrics, UsageMetrics, register_process};
+use crate::memory::{HotLimit, MemoryReader};
+use crate::telemetry::{
+    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+};
 use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
 
 /// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
@@ -28,6 +32,10 @@ const CONNECTIONS_MAX: usize = 8192;
 /// Probes, a scraper, a person.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often uploads that nobody came back for are given up.
+const UPLOADS_EXPIRE_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether memory is short.
+const MEMORY_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts servers.
 #[derive(Debug)]
@@ -68,6 +76,7 @@ pub struct RunningServer {
     ending: CancellationToken,
     clients: Transport,
     admin: Transport,
+    background: Option<Background>,
 }
 
 impl From<ComposeError> for StartError {
@@ -97,11 +106,19 @@ impl Server {
         // The stores name their metrics without the product.
         let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
+        registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new();
         let ending = CancellationToken::new();
         let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
+        let in_flight =
+            InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
+        registry.register_collector(Box::new(in_flight));
+        let uploads = Arc::clone(edge.uploads());
         let clients = serve_clients(listener, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
+        let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
+        let chores = vec![relieve_memory(&stacks), expire];
+        let background = Some(Background::start(chores).map_err(StartError::Thread)?);
 
         let stack = stacks.to_string();
         let counted = stacks.clone();
@@ -110,8 +127,45 @@ impl Server {
         health.set_serving();
         lifecycle.advance(Phase::Serving);
         let admin = admin_transport;
-        Ok(RunningServer { addresses, stacks, health, lifecycle, ending, clients, admin })
+        Ok(RunningServer {
+            addresses,
+            stacks,
+            health,
+            lifecycle,
+            ending,
+            clients,
+            admin,
+            background,
+        })
     }
+}
+
+/// Lets the hot tier shrink while memory is short, and grow again.
+fn relieve_memory(stacks: &Stacks) -> Chore {
+    let hot = Arc::clone(stacks.hot());
+    let reader = MemoryReader::new(Path::new("/"));
+    let mut limit = HotLimit::new(hot.capacity_bytes());
+    let mut limit_bytes = hot.capacity_bytes();
+    every(MEMORY_READ_EVERY, move || {
+        let reading = reader.read();
+        let next_bytes = limit.next(reading);
+        if next_bytes < limit_bytes {
+            tracing::warn!(
+                from_bytes = limit_bytes,
+                to_bytes = next_bytes,
+                ?reading,
+                "memory is short: the hot tier shrinks"
+            );
+        } else if next_bytes > limit_bytes {
+            tracing::info!(
+                from_bytes = limit_bytes,
+                to_bytes = next_bytes,
+                "the hot tier grows again"
+            );
+        }
+        limit_bytes = next_bytes;
+        hot.set_limit(next_bytes);
+    })
 }
 
 fn serve_admin(listener: TcpListener, admin: &Arc<Admin>) -> io::Result<Transport> {
@@ -192,6 +246,7 @@ impl RunningServer {
 
     fn join(&mut self) {
         self.clients.join();
+        self.background = None;
         self.admin.drain();
         self.admin.join();
     }

@@ -69,6 +69,21 @@ fn what_has_moved_meanwhile_is_left_alone() {
 
 proptest! {
     #[test]
+    fn many_keys_at_once_are_answered_as_one_by_one(seeds: Vec<(u8, bool)>) {
+        let table = Table::new();
+        let entries: Vec<_> =
+            seeds.iter().map(|(seed, _)| entry(*seed, RecordKind::Blob, 10, HERE)).collect();
+        for (entry, (_, is_there)) in entries.iter().zip(&seeds) {
+            if *is_there {
+                table.insert_if_absent(entry);
+            }
+        }
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
+        let expected: Vec<_> = keys.iter().map(|key| table.get(key).is_some()).collect();
+        prop_assert_eq!(table.touch_all(&keys, 9), expected);
+    }
+
+    #[test]
     fn agrees_with_a_map(steps: Vec<(u8, u8, u16)>) {
         let table = Table::new();
         let mut model: HashMap<ShortKey, Entry> = HashMap::new();

@@ -195,6 +195,7 @@ fn who_asks_for_a_hash_that_is_nearly_a_stored_one_harms_nobody() {
     *hash.last_mut().unwrap() ^= 1;
     let alike = larder_protos::Hash::from_bytes(DigestFunction::Sha256, &hash).unwrap();
     let alike = larder_disk::RecordKey::blob(&keyspace(), &Digest::new(alike, 400));
+    assert!(!engine.contains(&alike));
     assert_eq!(get(&engine, &alike).unwrap(), None);
     assert_eq!(get(&engine, &key).unwrap().unwrap(), content);
     assert_eq!(engine.usage().corrupt_records, 0);

@@ -46,6 +46,8 @@ pub struct Config {
     pub index_cache: ByteSize,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
+    /// Memory for requests in progress.
+    pub max_in_flight: ByteSize,
     /// How long requests in flight may take to end.
     pub drain_timeout: Duration,
     /// Whether listening beyond loopback was allowed.
@@ -137,6 +139,7 @@ impl Config {
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
             ("workers", Some(self.workers.show())),
+            ("max_in_flight", Some(self.max_in_flight.show())),
             ("drain_timeout", Some(self.drain_timeout.show())),
             ("unsafe_anonymous", Some(self.unsafe_anonymous.show())),
             ("compression.level", Some(self.compression.level.show())),

@@ -66,7 +66,8 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "ADDRESS",
         fallback: Fallback::Text("127.0.0.1:8981"),
         help: "Where health, metrics and status are read: /livez, /readyz, /metrics, /statusz.",
-        advice: "Shows settings and counters to whoever connects, never the content of blobs.",
+        advice: "Shows settings and counters to whoever connects, never the content of blobs; beyond \
+                 loopback only with unsafe_anonymous, like listen.",
     },
     Setting {
         key: "data_dir",
@@ -121,6 +122,15 @@ pub const SETTINGS: &[Setting] = &[
         help: "Threads that serve connections, each with a runtime of its own.",
         advice: "Too few: cores idle under load. More than cores: latency rises, throughput does \
                  not.",
+    },
+    Setting {
+        key: "max_in_flight",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("1GiB, or a quarter of the memory if that is less"),
+        help: "Memory for the messages and blobs of all requests in progress together.",
+        advice: "Too small: larder_in_flight_waits_total grows, and with it the time of uploads; \
+                 requests that wait too long end with RESOURCE_EXHAUSTED. Too large: a burst of \
+                 uploads takes the memory that the page cache and the index need.",
     },
     Setting {
         key: "drain_timeout",

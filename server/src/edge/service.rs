@@ -13,10 +13,15 @@ use larder_cas::BlobStore;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
+use super::budget::Budget;
 use super::drainer::Drainer;
 use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
 use super::http::{HttpCache, Spool};
+use super::limits::{
+    KEPT_UPLOADS_AGE, KEPT_UPLOADS_DISK_SHARE, KEPT_UPLOADS_MEMORY_SHARE, MAX_KEPT_UPLOADS,
+};
+use super::uploads::{UploadLimits, Uploads};
 use crate::compose::{BlobSizes, Stacks};
 use crate::config::{ByteSize, Config};
 
@@ -26,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) budget: Budget,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) drainer: Drainer,
     pub(crate) zstd_level: i32,
     pub(crate) spool: Spool,
@@ -36,6 +43,8 @@ pub(crate) struct Shared {
 /// The public port's service: gRPC by content type, else the HTTP cache. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Edge {
+    budget: Budget,
+    uploads: Arc<Uploads>,
     grpc: Arc<GrpcRouter>,
     http: Arc<HttpCache>,
 }
@@ -48,10 +57,19 @@ impl Edge {
         health: HealthHandle,
         ending: CancellationToken,
     ) -> Self {
+        let budget = Budget::new(config.max_in_flight.as_bytes());
+        let uploads = Arc::new(Uploads::new(UploadLimits {
+            count: MAX_KEPT_UPLOADS,
+            disk_bytes: config.max_size.as_bytes() / KEPT_UPLOADS_DISK_SHARE,
+            memory_bytes: config.max_in_flight.as_bytes() / KEPT_UPLOADS_MEMORY_SHARE,
+            age: KEPT_UPLOADS_AGE,
+        }));
         let shared = Arc::new(Shared {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
+            budget: budget.clone(),
+            uploads: Arc::clone(&uploads),
             drainer: Drainer::new(ending),
             zstd_level: config.compression.level,
             spool: Spool {
@@ -61,7 +79,17 @@ impl Edge {
             max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));
-        Self { grpc, http: Arc::new(HttpCache::new(shared)) }
+        Self { budget, uploads, grpc, http: Arc::new(HttpCache::new(shared)) }
+    }
+
+    /// The uploads that can be resumed.
+    pub fn uploads(&self) -> &Arc<Uploads> {
+        &self.uploads
+    }
+
+    /// The bytes of all requests in memory.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {

@@ -12,10 +12,11 @@ use larder_protos::ParseError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::budget::BudgetError;
 use super::functions::FunctionError;
 
 /// How long a client should wait before it tries again to store what there was no room for.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An error that a client may see, whichever protocol it speaks.
 pub(crate) trait EdgeError: Error {
@@ -41,6 +42,11 @@ pub(crate) trait EdgeError: Error {
                     | StoreError::Disk { source: DiskError::TooLarge { .. } }
             )
         })
+    }
+
+    /// The HTTP code, where the class alone does not decide it.
+    fn own_http_code(&self) -> Option<StatusCode> {
+        None
     }
 }
 
@@ -69,6 +75,9 @@ pub(crate) fn grpc_status<E: EdgeError>(error: E) -> Status {
 /// The error on HTTP: its code, and its text for the body.
 pub(crate) fn http_status<E: EdgeError>(error: E) -> (StatusCode, String) {
     log(&error);
+    if let Some(code) = error.own_http_code() {
+        return (code, error.to_string());
+    }
     let code = match error.class() {
         _ if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorClass::Caller | ErrorClass::Interrupted => StatusCode::BAD_REQUEST,
@@ -145,6 +154,27 @@ impl EdgeError for StoreError {
             Self::UploadBrokeOff { source, .. } => source.downcast_ref::<Status>().cloned(),
             _ => None,
         }
+    }
+}
+
+impl EdgeError for BudgetError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Capacity
+    }
+
+    fn own_status(&self) -> Option<Status> {
+        match self {
+            // To come again would not help.
+            Self::TooLarge { .. } => Some(Status::resource_exhausted(self.to_string())),
+            Self::Busy { .. } => None,
+        }
+    }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        Some(match self {
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        })
     }
 }
 

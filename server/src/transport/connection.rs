@@ -18,9 +18,9 @@ use crate::telemetry::BoxError;
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
 const STREAMS_MAX: u32 = 4096;
 /// What one upload may send ahead: a round trip of 10 ms still moves 200 MB/s.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-/// What all uploads of a connection may send ahead.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// What all uploads of a connection may send ahead. Only uploads that wait for memory leave it unread (`edge/budget.rs`).
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Fewer, larger frames cost less to take apart; the default is 16 KiB.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// What waits for the socket, for each stream.

@@ -11,3 +11,5 @@ mod find_missing;
 mod get_tree;
 mod hostile;
 mod http_cache;
+mod memory;
+mod resume;

@@ -1,12 +1,16 @@
 //! The gRPC services.
 
 mod action_cache;
+mod admission;
 mod batch;
 mod byte_stream;
 mod capabilities;
 mod cas;
+mod framing;
 mod get_tree;
+mod messages;
 mod reflection;
+mod resumable;
 mod router;
 mod upload;
 mod write_session;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::http::header::{ALLOW, CONTENT_TYPE};
+use ::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_cas::{ErrorClass, RequestCx};
@@ -14,7 +14,7 @@ use super::path::{CachePath, Kind, PathError};
 use super::{download, key_value, upload};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
-use crate::edge::status::{EdgeError, http_status};
+use crate::edge::status::{self, EdgeError, http_status};
 
 /// The HTTP cache over the same stores as gRPC.
 #[derive(Debug)]
@@ -86,7 +86,13 @@ impl Target<'_> {
 /// An error as the client sees it.
 pub(super) fn refusal<E: EdgeError>(error: E) -> Response<Body> {
     let (code, message) = http_status(error);
-    text(code, &message)
+    let mut response = text(code, &message);
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(status::RETRY_AFTER.as_secs()));
+    }
+    response
 }
 
 /// The answer to a method that the resource does not have.

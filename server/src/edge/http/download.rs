@@ -15,8 +15,10 @@ use tonic::body::Body;
 use super::body::CacheRequest;
 use super::cache::{Target, bare, refusal};
 use super::range::Wanted;
+use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
+use crate::edge::working_set::{download_bytes, message_bytes};
 
 /// The blob, or the range of it that is asked for.
 pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
@@ -50,10 +52,18 @@ pub(super) async fn blob_of(
     let takes_zstd = wanted == Wanted::Whole && accepts_zstd(request.headers());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let key = partition.blob(digest);
+    let sent_bytes = match wanted {
+        Wanted::Part { first, last } => last - first + 1,
+        Wanted::Whole | Wanted::Unsatisfiable => size_bytes,
+    };
+    let hold = match shared.budget.hold(download_bytes(sent_bytes)).await {
+        Ok(hold) => hold,
+        Err(error) => return refusal(error),
+    };
     match shared.blobs.get(&cx, &key, wanted.byte_range()).await {
         Ok(Some(payload)) => {
             let payload = if takes_zstd { payload } else { payload.into_raw() };
-            respond(payload, wanted, size_bytes)
+            held(respond(payload, wanted, size_bytes), hold)
         }
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),
@@ -67,9 +77,13 @@ pub(super) async fn action_result(target: &Target<'_>) -> Response<Body> {
         Ok(Some(entry)) => {
             let encoded = entry.encoded().clone();
             let size_bytes = encoded.len() as u64;
+            let hold = match target.shared.budget.hold(message_bytes(size_bytes)).await {
+                Ok(hold) => hold,
+                Err(error) => return refusal(error),
+            };
             let mut response = Response::new(Body::new(http_body_util::Full::new(encoded)));
             describe(&mut response, Some(size_bytes));
-            response
+            held(response, hold)
         }
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),

@@ -80,7 +80,9 @@ impl Entry<'_> {
 
     async fn put(&self, request: CacheRequest) -> Result<(), BodyError> {
         let encoding = body::encoding(request.headers())?;
-        let decoded = body::decoded(encoding, body::chunks(request), self.key.action);
+        let needed_bytes = body::blob_bytes(encoding, None);
+        let (_hold, chunks) = body::hold(self.shared, needed_bytes, request).await?;
+        let decoded = body::decoded(encoding, chunks, self.key.action);
         let Spooled { digest, untrusted } = self.shared.spool.receive(decoded, FUNCTION).await?;
         let payload = untrusted.verify(&digest).await?;
         self.shared.blobs.put(&RequestCx::RAW, &partition().blob(digest), payload).await?;

@@ -11,6 +11,7 @@ use super::cache::{Target, bare, refusal};
 use super::spool::Spooled;
 use crate::edge::limits::MAX_ACTION_RESULT_BYTES;
 use crate::edge::status::EdgeError;
+use crate::edge::working_set::message_bytes;
 
 /// Stores the body as the blob that the path names.
 pub(super) async fn blob(target: &Target<'_>, request: CacheRequest) -> Response<Body> {
@@ -38,7 +39,8 @@ pub(super) async fn action_result(target: &Target<'_>, request: CacheRequest) ->
 async fn store_blob(target: &Target<'_>, request: CacheRequest) -> Result<(), BodyError> {
     let encoding = body::encoding(request.headers())?;
     let length_bytes = body::length_bytes(request.headers());
-    let chunks = body::chunks(request);
+    let needed_bytes = body::blob_bytes(encoding, length_bytes);
+    let (_hold, chunks) = body::hold(target.shared, needed_bytes, request).await?;
     let (size_bytes, untrusted) = if encoding == Encoding::Raw
         && let Some(size_bytes) = length_bytes
     {
@@ -61,8 +63,12 @@ async fn store_action_result(
     request: CacheRequest,
 ) -> Result<(), PutResultError> {
     let encoding = body::encoding(request.headers())?;
-    let decoded = body::decoded(encoding, body::chunks(request), target.hash);
-    let encoded = body::whole(decoded, MAX_ACTION_RESULT_BYTES).await?;
+    let length_bytes = body::length_bytes(request.headers()).unwrap_or(0);
+    let needed_bytes = message_bytes(length_bytes.min(MAX_ACTION_RESULT_BYTES));
+    let held = body::hold(target.shared, needed_bytes, request).await;
+    let (hold, chunks) = held.map_err(BodyError::from)?;
+    let mut decoded = body::decoded(encoding, chunks, target.hash);
+    let encoded = body::whole(&mut decoded, MAX_ACTION_RESULT_BYTES, &hold).await?;
     let function = target.hash.function();
     let (cx, key) = (RequestCx::RAW, target.partition.action(target.hash));
     let mut entry = ActionEntry::parse(function, encoded)?;
@@ -119,6 +125,13 @@ impl EdgeError for PutResultError {
         }
     }
 
+    fn own_http_code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Body { source } => source.own_http_code(),
+            Self::Malformed { .. } | Self::Outline { .. } | Self::Store { .. } => None,
+        }
+    }
+
     fn is_too_large(&self) -> bool {
         match self {
             Self::Body { source } => source.is_too_large(),
@@ -131,20 +144,28 @@ impl EdgeError for BodyError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Encoding { .. } | Self::TooLarge { .. } => ErrorClass::Caller,
+            Self::Budget { source } => source.class(),
             Self::Store { source } => source.class(),
         }
     }
 
     fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Encoding { .. } | Self::TooLarge { .. } => None,
+            Self::Encoding { .. } | Self::TooLarge { .. } | Self::Budget { .. } => None,
             Self::Store { source } => Some(source),
+        }
+    }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        match self {
+            Self::Budget { source } => source.own_http_code(),
+            _ => None,
         }
     }
 
     fn is_too_large(&self) -> bool {
         match self {
-            Self::Encoding { .. } => false,
+            Self::Encoding { .. } | Self::Budget { .. } => false,
             Self::TooLarge { .. } => true,
             Self::Store { source } => source.is_too_large(),
         }
