@@ -32,6 +32,8 @@ const CONNECTIONS_MAX: usize = 8192;
 /// Probes, a scraper, a person.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often uploads that nobody came back for are given up.
+const UPLOADS_EXPIRE_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether memory is short.
 const MEMORY_READ_EVERY: Duration = Duration::from_secs(1);
 
@@ -108,10 +110,14 @@ impl Server {
         let health = HealthHandle::new();
         let ending = CancellationToken::new();
         let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
-        registry.register_collector(Box::new(InFlightMetrics(edge.budget().clone())));
+        let in_flight =
+            InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
+        registry.register_collector(Box::new(in_flight));
+        let uploads = Arc::clone(edge.uploads());
         let clients = serve_clients(listener, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
-        let chores = vec![relieve_memory(&stacks)];
+        let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
+        let chores = vec![relieve_memory(&stacks), expire];
         let background = Some(Background::start(chores).map_err(StartError::Thread)?);
 
         let stack = stacks.to_string();

@@ -12,3 +12,4 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod resume;
