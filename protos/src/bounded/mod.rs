@@ -104,8 +104,8 @@ pub fn decode<T: Bounded>(encoded: Bytes) -> Result<T, BoundedError> {
     T::decode(encoded).map_err(|source| BoundedError::Undecodable { message, source })
 }
 
-/// Counts only.
-pub fn check<T: Bounded>(encoded: &[u8]) -> Result<(), BoundedError> {
+/// Counts only, and returns how many elements there are.
+pub fn check<T: Bounded>(encoded: &[u8]) -> Result<usize, BoundedError> {
     let (message, size_bytes) = (T::SHAPE.name, encoded.len());
     let limit = T::LIMIT.of(size_bytes);
     let elements = scan::count(encoded, T::SHAPE, limit)
@@ -113,7 +113,7 @@ pub fn check<T: Bounded>(encoded: &[u8]) -> Result<(), BoundedError> {
     if elements > limit {
         return Err(BoundedError::TooManyElements { message, size_bytes, limit });
     }
-    Ok(())
+    Ok(elements)
 }
 
 #[cfg(test)]
