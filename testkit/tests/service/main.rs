@@ -13,3 +13,4 @@ mod hostile;
 mod http_cache;
 mod memory;
 mod resume;
+mod shapes;
