@@ -17,9 +17,9 @@ pub mod trace;
 use std::fmt;
 
 pub(crate) use cut::Cut;
-pub(crate) use plan::{Plan, Queue, UnitTally};
+pub(crate) use histogram::Histogram;
+pub(crate) use plan::{Plan, Queue, UnitTally, divide, survival_budget_bytes};
 pub(crate) use policy::Policy;
-#[expect(unused_imports, reason = "x")]
 pub(crate) use retention::Retention;
 pub use simulation::{Simulation, SimulationOptions, SimulationTotals};
 
