@@ -3,3 +3,4 @@
 mod complete;
 mod conformance;
 mod fixture;
+mod hot;
