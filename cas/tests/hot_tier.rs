@@ -10,7 +10,7 @@ use larder_cas::{
     BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace, Payload,
     RequestCx, UntrustedPayload, Warmed, warm,
 };
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -22,6 +22,8 @@ fn disk(directory: &TempDir) -> Arc<DiskTier> {
     let options = EngineOptions {
         data_dir: directory.path().to_owned(),
         max_size_bytes: 1 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_secs(1)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,

@@ -246,7 +246,14 @@ impl Engine {
     pub fn usage(&self) -> Usage {
         let inventory = self.inventory();
         let limit_bytes = self.options.max_size_bytes;
-        inventory.counters.usage(limit_bytes, inventory.is_poisoned(), inventory.loaded.is_open())
+        let retention_s = inventory.retention.lock().youngest_s(inventory.now_s());
+        Usage {
+            limit_bytes,
+            min_retention_s: retention_s.map(u64::from),
+            writes_refused: inventory.is_poisoned(),
+            is_loaded: inventory.loaded.is_open(),
+            ..inventory.counters.usage()
+        }
     }
 
     pub(crate) fn inventory(&self) -> &Arc<Inventory> {
@@ -319,6 +326,7 @@ impl Threads {
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,
+            min_free_disk_bytes: options.min_free_disk_bytes,
             pack_cap_bytes: cap_bytes(options.max_size_bytes),
         };
         let syncs_batches = options.durability == Durability::Sync;

@@ -31,6 +31,7 @@ mod recency;
 mod recent;
 mod reclaim;
 mod recovery;
+mod room;
 mod scan;
 mod shard;
 mod slot;

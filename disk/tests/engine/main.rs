@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod keeping;
 mod loading;
 mod model;
 mod recovery;
