@@ -37,6 +37,8 @@ pub(crate) struct Scanner<'a> {
     /// Behind the last good record.
     good_end: u64,
     damaged_bytes: u64,
+    /// Sound prologues of records that are not whole.
+    torn: Vec<u32>,
     window: Vec<u8>,
     window_at: u64,
 }
@@ -60,6 +62,7 @@ impl<'a> Scanner<'a> {
             position,
             good_end: position,
             damaged_bytes: 0,
+            torn: Vec::new(),
             window: Vec::new(),
             window_at: 0,
         }
@@ -92,6 +95,12 @@ impl<'a> Scanner<'a> {
         self.damaged_bytes
     }
 
+    /// Where records begin that have a sound prologue and are not whole. Without a look at the body, who comes next would
+    /// take them for good.
+    pub(crate) fn torn(&self) -> &[u32] {
+        &self.torn
+    }
+
     fn record_here(&mut self, offset: u32) -> std::io::Result<Option<Prologue>> {
         let place = Place::in_pack(self.salt, self.pack, offset);
         let at = u64::from(offset);
@@ -104,6 +113,7 @@ impl<'a> Scanner<'a> {
             Prologue::parse(self.peek(at, announced)?, place);
         let Ok(prologue) = parsed else { return Ok(None) };
         if at + prologue.record_bytes() > self.length {
+            self.torn.push(offset);
             return Ok(None);
         }
         if self.bodies == Bodies::Checked {
@@ -112,6 +122,7 @@ impl<'a> Scanner<'a> {
                 return Ok(None);
             };
             if !prologue.is_body(self.peek(body_at, length)?) {
+                self.torn.push(offset);
                 return Ok(None);
             }
         }
