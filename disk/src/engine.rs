@@ -130,6 +130,11 @@ impl Engine {
         self.settled(|engine| engine.contains(key).then_some(())).await.is_some()
     }
 
+    /// Resolves when all that is stored is known. Dropping the future is harmless.
+    pub async fn loaded(&self) {
+        self.inventory().loaded.opened().await;
+    }
+
     /// Blocks until all that is stored is known.
     pub fn wait_loaded(&self) {
         self.inventory().loaded.wait();

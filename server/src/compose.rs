@@ -38,6 +38,7 @@ pub struct Stacks {
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
     hot: Arc<HotTier>,
+    disk: DiskTier,
     engine: Arc<Engine>,
 }
 
@@ -90,30 +91,35 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     let hot_bytes = config.hot.capacity.as_bytes();
     let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
 
-    let disk: Arc<dyn BlobStore> = Arc::new(DiskTier::new(Arc::clone(&engine)));
+    let disk = DiskTier::new(Arc::clone(&engine));
     let hot_options = HotTierOptions {
         capacity_bytes: hot_bytes - actions_bytes - memo_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot = Arc::new(HotTier::new(disk, hot_options));
+    let hot = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
     let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
     let blobs: Arc<dyn BlobStore> =
         Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
 
-    let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot_actions = Arc::new(HotActions::new(disk, actions_bytes));
+    let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
+    let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
     let complete = Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
     let metrics = ActionMetrics::register(registry);
     let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
-    Ok(Stacks { blobs, actions, sizes, hot, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, disk, engine })
 }
 
 impl Stacks {
     /// The tier of blobs in memory.
     pub fn hot(&self) -> &Arc<HotTier> {
         &self.hot
+    }
+
+    /// The tier of blobs on disk.
+    pub fn disk(&self) -> &DiskTier {
+        &self.disk
     }
 
     /// What the tier of blobs in memory holds.

@@ -40,6 +40,29 @@ async fn the_hot_tier_shows_what_it_does() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn after_a_restart_the_hot_tier_has_what_was_used_before() {
+    let server = TestServer::start().await;
+    let blobs: Vec<_> = (0..50).map(|number| sample(10_000 + number)).collect();
+    for blob in &blobs {
+        store(&server, blob).await;
+    }
+    for blob in &blobs[..20] {
+        read(&server, digest(blob)).await.expect("present");
+    }
+    let server = server.restart().await;
+    until(&server, "larder_hot_blobs", |count| count == 20).await;
+    assert_eq!(metric(&server, "larder_hot_misses_total").await, 0);
+    for blob in &blobs[..20] {
+        assert!(read(&server, digest(blob)).await.expect("present") == *blob);
+    }
+    assert_eq!(metric(&server, "larder_hot_hits_total").await, 20);
+    assert_eq!(metric(&server, "larder_hot_misses_total").await, 0);
+    read(&server, digest(&blobs[30])).await.expect("present");
+    assert_eq!(metric(&server, "larder_hot_misses_total").await, 1);
+    server.stop().await;
+}
+
 const LIMIT_BYTES: u64 = 16 << 20;
 
 /// What a streamed upload by messages of 64 KiB holds. One that is cut off keeps it, until it is resumed or given up.
