@@ -1,5 +1,6 @@
 //! Eviction as clients see it: a result whose outputs are evicted is no hit, what is asked for stays, and the trace says so.
 
+use bytes::Bytes;
 use larder_disk::eviction::trace::{TraceOp, TraceReader};
 use larder_protos::reapi::{
     ActionResult, FindMissingBlobsRequest, GetActionResultRequest, OutputFile,
@@ -11,7 +12,7 @@ use tonic::Code;
 use crate::client::{digest, read, store};
 
 /// Bytes that zstd cannot shrink.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+fn noise(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -21,7 +22,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes.truncate(length);
-    bytes
+    bytes.into()
 }
 
 async fn update(server: &TestServer, action: &[u8], output: &[u8]) {
@@ -66,8 +67,12 @@ async fn a_result_ends_with_its_outputs() {
     let settings = [("max_size", "16MiB"), ("min_free_disk", "0"), ("hot.capacity", "0")];
     let server = TestServer::start_with(&settings).await;
     let (warm, cold) = (noise(1, 100_000), noise(2, 100_000));
-    store(&server, &warm).await;
     store(&server, &cold).await;
+    // So that the two are not in one pack, of which a warm part keeps the rest longer.
+    for seed in 0..25 {
+        store(&server, &noise(500 + seed, 100_000)).await;
+    }
+    store(&server, &warm).await;
     update(&server, b"warm", &warm).await;
     update(&server, b"cold", &cold).await;
     for seed in 0..400 {
