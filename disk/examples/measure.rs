@@ -45,6 +45,7 @@ fn open(data_dir: &Path, durability: Durability) -> Result<Engine, larder_disk::
         zstd_level: 1,
         index_cache_bytes: 64 << 20,
         large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
     };
     Engine::open(options, Arc::new(RealIo))
 }

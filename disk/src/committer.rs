@@ -31,7 +31,7 @@ use crate::table::{Entry, Location, ShortKey};
 pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
 
-type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
 
 /// What the committer is asked to do.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ pub(crate) enum Job {
         short: ShortKey,
         answer: Answer<bool>,
     },
+    /// A corrupt record has been dropped and must stay gone.
+    Bury {
+        key: RecordKey,
+        entry: Entry,
+    },
     /// A blob file has taken room.
     MakeRoom,
 }
@@ -56,7 +61,7 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::MakeRoom => 1,
+            Self::Remove { .. } | Self::Bury { .. } | Self::MakeRoom => 1,
         }
     }
 }
@@ -70,7 +75,7 @@ struct Item {
 
 /// What its being written brings about.
 #[derive(Debug)]
-enum After {
+pub(crate) enum After {
     Store { entry: Entry, answer: Answer<PutOutcome> },
     Remove { key: ShortKey, location: Location, answer: Answer<bool> },
     Move { key: ShortKey, from: Location, to: Location },
@@ -157,6 +162,7 @@ impl Committer {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
+            Job::Bury { key, entry } => self.bury(&key, &entry),
             Job::MakeRoom => {
                 // A blob file that does not fit is found again by `reclaim_step`.
                 let _ = self.make_room(0);
@@ -249,7 +255,7 @@ impl Committer {
     }
 
     /// Makes sure that the next `bytes` fit under the limit and into the pack.
-    fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
+    pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
         self.fit_pack(bytes)
@@ -299,7 +305,7 @@ impl Committer {
         Ok(())
     }
 
-    fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+    pub(crate) fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
         let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
         seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
         self.batch.bytes += bytes.len() as u64;

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::codec::Codec;
+use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
 use crate::error::DiskError;
 use crate::indexer::IndexUpdate;
@@ -48,6 +49,8 @@ pub(crate) struct Inventory {
     pub(crate) counters: Counters,
     pub(crate) durable: DurableState,
     pub(crate) index_queue: BoundedQueue<IndexUpdate>,
+    /// What the committer is asked to do.
+    pub(crate) jobs: Arc<BoundedQueue<Job>>,
     next_sequence: AtomicU64,
     /// The time as of the last [`Self::tick`], seconds since 1970: recency needs no better, and reading the clock costs
     /// as much as a lookup.
@@ -74,6 +77,7 @@ impl Inventory {
             counters: Counters::default(),
             durable: DurableState::default(),
             index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
+            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
             next_sequence: AtomicU64::new(1),
             now_s: AtomicU32::new(0),
             poison: OnceLock::new(),
@@ -173,28 +177,6 @@ impl Inventory {
         if let Some(entry) = self.table.relocate(key, from, to) {
             self.tell_index(IndexUpdate::Put(entry));
         }
-    }
-
-    /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it.
-    pub(crate) fn quarantine(&self, key: &RecordKey, entry: &Entry, reason: &str) -> DiskError {
-        let place = match entry.location {
-            Location::Pack { pack, offset } => {
-                format!("{} +{offset}", self.layout.pack_file(pack).display())
-            }
-            Location::File { sequence } => {
-                self.layout.blob_file(key.hash(), sequence).display().to_string()
-            }
-        };
-        if self.remove_at(&entry.key, entry.location).is_some() {
-            self.counters.count_corrupt();
-            if let Location::File { sequence } = entry.location {
-                self.forget_file(sequence);
-                // One that stays is found again at the next start, and dropped again when it is read.
-                let _ = self.io.remove_file(&self.layout.blob_file(key.hash(), sequence));
-            }
-            tracing::warn!(%key, place, reason, "a corrupt record is dropped; a new put heals it");
-        }
-        DiskError::Corrupt { key: key.clone(), place }
     }
 
     /// Makes a pack readable, and a unit of reclaiming.

@@ -69,6 +69,15 @@ impl Layout {
         self.data_dir.join("index.broken")
     }
 
+    /// Where the scrub is.
+    pub(crate) fn scrub_file(&self) -> PathBuf {
+        self.data_dir.join("scrub")
+    }
+
+    pub(crate) fn scrub_tmp_file(&self) -> PathBuf {
+        self.tmp_dir().join("scrub.tmp")
+    }
+
     fn layout_file(&self) -> PathBuf {
         self.data_dir.join("LAYOUT")
     }
@@ -124,6 +133,11 @@ pub(crate) fn fan_of(hash: &Hash) -> u8 {
     hash.as_bytes().first().copied().unwrap_or_default()
 }
 
+/// The same, by the beginning of its hash.
+pub(crate) fn fan_of_prefix(prefix: &[u8]) -> u8 {
+    prefix.first().copied().unwrap_or_default()
+}
+
 /// The id in a pack's file name.
 pub(crate) fn parse_pack_name(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".pack").filter(|digits| digits.len() == 8)?;
@@ -145,8 +159,9 @@ pub(crate) fn parse_blob_dir(name: &str) -> Option<u8> {
 
 /// Whether a name in `tmp/` is one that an engine gave.
 pub(crate) fn is_tmp_name(name: &str) -> bool {
-    name.strip_suffix(".tmp")
-        .is_some_and(|stem| stem == "LAYOUT" || (stem.len() == 16 && is_lower_hex(stem)))
+    name.strip_suffix(".tmp").is_some_and(|stem| {
+        stem == "LAYOUT" || stem == "scrub" || (stem.len() == 16 && is_lower_hex(stem))
+    })
 }
 
 fn parse_layout(line: &str) -> Option<u64> {

@@ -4,6 +4,7 @@
 //! byte, `docs/adr/0003-log-is-truth.md` why.
 
 mod blob_file;
+mod body_check;
 mod codec;
 mod commit;
 mod committer;
@@ -18,16 +19,20 @@ mod io;
 mod key;
 mod layout;
 mod options;
+mod pace;
 mod pack;
 mod partitions;
 mod prologue;
+mod quarantine;
 mod queue;
 mod reader;
 mod reclaim;
 mod recovery;
 mod scan;
+mod scrub;
 mod table;
 mod usage;
+mod window;
 
 pub use blob_file::RecordWriter;
 pub use codec::Content;
@@ -39,4 +44,5 @@ pub use key::{Keyspace, RecordKey, RecordKind};
 pub use options::{Durability, EngineOptions};
 pub use prologue::Encoding;
 pub use reader::{Accepts, RecordReader};
+pub use scrub::ScrubUsage;
 pub use usage::Usage;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::scrub::ScrubUsage;
 use crate::table::Entry;
 
 /// What an engine holds at one moment, and what it did since it was opened.
@@ -25,6 +26,8 @@ pub struct Usage {
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes.
     pub writes_refused: bool,
+    /// The scrub.
+    pub scrub: ScrubUsage,
 }
 
 /// What [`Usage`] is read from. Each counter is exact; a snapshot may fall between two of them.
@@ -38,6 +41,8 @@ pub(crate) struct Counters {
     evictions: AtomicU64,
     evicted_bytes: AtomicU64,
     corrupt_records: AtomicU64,
+    /// Bytes that clients read from disk or wrote.
+    traffic_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -62,7 +67,16 @@ impl Counters {
         self.corrupt_records.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_traffic(&self, bytes: u64) {
+        self.traffic_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn traffic_bytes(&self) -> u64 {
+        self.traffic_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn grow_files(&self, bytes: u64) {
+        self.count_traffic(bytes);
         self.file_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -86,6 +100,7 @@ impl Counters {
             evicted_bytes: self.evicted_bytes.load(Ordering::Relaxed),
             corrupt_records: self.corrupt_records.load(Ordering::Relaxed),
             writes_refused,
+            scrub: ScrubUsage::default(),
         }
     }
 }

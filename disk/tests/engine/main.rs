@@ -4,7 +4,9 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod gated;
 mod model;
 mod recovery;
 mod round_trip;
+mod scrub;
 mod support;
