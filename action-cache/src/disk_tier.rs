@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
-use larder_cas::{Accepts, RequestCx, StoreError, blocking};
+use larder_cas::{Accepts, RequestCx, StoreError, blocking, zstd_codec};
 use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordKey};
 
 use crate::{ActionEntry, ActionKey, ActionStore};
@@ -37,7 +37,7 @@ impl ActionStore for DiskActions {
         key: &ActionKey,
     ) -> Result<Option<ActionEntry>, StoreError> {
         let record_key = key.record_key();
-        if !self.engine.contains(&record_key) {
+        if !self.engine.holds(&record_key).await {
             return Ok(None);
         }
         let engine = Arc::clone(&self.engine);
@@ -65,11 +65,13 @@ impl ActionStore for DiskActions {
     ) -> Result<(), StoreError> {
         let (engine, record_key) = (Arc::clone(&self.engine), key.record_key());
         let encoded = entry.encoded().clone();
-        let commit = blocking::run_sized(encoded.len(), move || {
-            engine.append(&record_key, Content::Raw(&encoded))
+        let work_bytes = zstd_codec::work_bytes(encoded.len(), engine.zstd_level());
+        let prepared = blocking::run_sized(work_bytes, move || {
+            engine.prepare(&record_key, Content::Raw(&encoded))
         })
         .await??;
-        commit.await?;
+        // Waits here, not on a thread, while the disk is behind.
+        prepared.submit().await?.await?;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use larder_protos::reapi::{self, ActionResult};
 use crate::ActionKey;
 
 /// How many bytes an answer may carry inlined: it must stay below the 4 MiB that many clients accept.
-const MAX_INLINED_BYTES: u64 = 3 * 1024 * 1024;
+pub const MAX_INLINED_BYTES: u64 = 3 * 1024 * 1024;
 
 /// What the client would like to find inlined. Hints: what does not fit stays a digest.
 #[derive(Clone, Debug, Default)]

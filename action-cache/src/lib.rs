@@ -21,7 +21,7 @@ pub use complete::Complete;
 pub use disk_tier::DiskActions;
 pub use entry::ActionEntry;
 pub use hot_tier::HotActions;
-pub use inline::{InlineHints, inline};
+pub use inline::{InlineHints, MAX_INLINED_BYTES, inline};
 pub use key::ActionKey;
 pub use malformed::MalformedResult;
 pub use metered::{ActionMetrics, MeteredActions};

@@ -1,6 +1,7 @@
 //! [`DiskTier`]: blobs in the storage engine of `larder-disk`.
 //!
-//! The engine blocks, so every call that reaches the disk runs on the blocking pool; looking a blob up does not.
+//! The engine blocks, so every call that reaches the disk runs on the blocking pool. Two do not: looking a blob up, and
+//! handing a small encoded one to the committer, which waits without a thread while the disk is behind.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,11 +14,14 @@ use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordReader};
 use crate::upload_to_disk::upload;
 use crate::{
     BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PayloadStream, PutOutcome,
-    RequestCx, StoreError, blocking,
+    RequestCx, StoreError, blocking, zstd_codec,
 };
 
 /// Blobs up to this size, if in memory, go to the engine in one piece; the others batch by batch, to a file of their own.
 const APPEND_BYTES: u64 = 1024 * 1024;
+
+/// How many digests are looked up without a pause: a millisecond's worth.
+const DIGESTS_AT_A_TIME: usize = 4096;
 
 /// Blobs on the local disk.
 #[derive(Clone, Debug)]
@@ -46,10 +50,19 @@ impl BlobStore for DiskTier {
         mut keys: BlobKeys,
     ) -> Result<BlobKeys, StoreError> {
         let BlobKeys { keyspace, digests } = &mut keys;
-        digests.retain(|digest| {
-            let key = BlobKey { keyspace: keyspace.clone(), digest: *digest };
-            !self.engine.contains(&key.record_key())
-        });
+        if digests.len() <= DIGESTS_AT_A_TIME {
+            self.engine.retain_missing(keyspace, digests).await;
+            return Ok(keys);
+        }
+        let mut missing = Vec::new();
+        for part in digests.chunks(DIGESTS_AT_A_TIME) {
+            let mut part = part.to_vec();
+            self.engine.retain_missing(keyspace, &mut part).await;
+            missing.append(&mut part);
+            // A million look-ups take a tenth of a second and more, in which others have their turns.
+            tokio::task::yield_now().await;
+        }
+        keys.digests = missing;
         Ok(keys)
     }
 
@@ -60,7 +73,7 @@ impl BlobStore for DiskTier {
         range: ByteRange,
     ) -> Result<Option<Payload>, StoreError> {
         let record_key = key.record_key();
-        if !self.engine.contains(&record_key) {
+        if !self.engine.holds(&record_key).await {
             return Ok(None);
         }
         let wanted = range.within(&key.digest)?;
@@ -99,11 +112,16 @@ impl BlobStore for DiskTier {
             return upload(&self.engine, record_key, payload.into_raw().into_stream()).await;
         };
         let engine = Arc::clone(&self.engine);
-        let commit = blocking::run_sized(bytes.len(), move || {
-            engine.append(&record_key, content(encoding, size_bytes, &bytes))
+        let work_bytes = match encoding {
+            Encoding::Raw => zstd_codec::work_bytes(bytes.len(), engine.zstd_level()),
+            Encoding::Zstd => bytes.len(),
+        };
+        let prepared = blocking::run_sized(work_bytes, move || {
+            engine.prepare(&record_key, content(encoding, size_bytes, &bytes))
         })
         .await??;
-        Ok(commit.await?)
+        // Waits here, not on a thread, while the disk is behind.
+        Ok(prepared.submit().await?.await?)
     }
 }
 

@@ -111,6 +111,13 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file that keeps an upload until its end is known cannot be written or read.
+    #[error("an upload could not be kept until its end")]
+    Spool {
+        /// What the system said.
+        #[from]
+        source: std::io::Error,
+    },
     /// A payload larger than the caller wanted to hold in memory.
     #[error(
         "a payload of {size_bytes} B is over the {limit_bytes} B that this request may hold in memory"
@@ -146,7 +153,8 @@ impl StoreError {
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
             Self::OverMemoryLimit { .. } => ErrorClass::Capacity,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,
-            Self::ShuttingDown => ErrorClass::Dependency,
+            Self::Spool { source } if is_full(source) => ErrorClass::Capacity,
+            Self::Spool { .. } | Self::ShuttingDown => ErrorClass::Dependency,
             Self::Disk { source } => match source.class() {
                 DiskErrorClass::Capacity => ErrorClass::Capacity,
                 DiskErrorClass::Corrupt => ErrorClass::Corrupt,
@@ -155,4 +163,9 @@ impl StoreError {
             },
         }
     }
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

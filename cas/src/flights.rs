@@ -41,7 +41,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
         let ticket = self.board(key);
         let mut role = Role::Follower;
         let value = ticket
-            .cell
+            .cell()
             .get_or_try_init(|| {
                 role = Role::Leader;
                 work()
@@ -53,7 +53,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
 
     fn board(&self, key: &K) -> Ticket<'_, K, V> {
         let cell = Arc::clone(self.shard(key).lock().entry(key.clone()).or_default());
-        Ticket { flights: self, key: key.clone(), cell }
+        Ticket { flights: self, key: key.clone(), cell: Some(cell) }
     }
 
     fn shard(&self, key: &K) -> &Mutex<HashMap<K, Arc<OnceCell<V>>>> {
@@ -65,17 +65,29 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
 struct Ticket<'a, K: Eq + Hash + Clone, V: Clone> {
     flights: &'a Flights<K, V>,
     key: K,
-    cell: Arc<OnceCell<V>>,
+    /// `None` only while this is dropped.
+    cell: Option<Arc<OnceCell<V>>>,
+}
+
+impl<K: Eq + Hash + Clone, V: Clone> Ticket<'_, K, V> {
+    fn cell(&self) -> &OnceCell<V> {
+        self.cell.as_ref().expect("a ticket has its cell until it is dropped")
+    }
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Drop for Ticket<'_, K, V> {
-    /// Ends the flight for later callers when it has landed, or when nobody is left on it.
+    /// Ends the flight for later callers when it has landed, or when nobody is left on it. Handles are made and given back
+    /// under the lock only, so that of several who leave at once the last sees that it is the last.
     fn drop(&mut self) {
-        /// The map's own handle, and this ticket's.
-        const NOBODY_ELSE: usize = 2;
+        /// The map's own handle.
+        const NOBODY: usize = 1;
         let mut flights = self.flights.shard(&self.key).lock();
-        let ours = flights.get(&self.key).is_some_and(|cell| Arc::ptr_eq(cell, &self.cell));
-        if ours && (self.cell.initialized() || Arc::strong_count(&self.cell) == NOBODY_ELSE) {
+        let Some(cell) = self.cell.take() else { return };
+        let landed = cell.initialized();
+        let ours = flights.get(&self.key).is_some_and(|other| Arc::ptr_eq(other, &cell));
+        drop(cell);
+        let deserted = |cell: &Arc<OnceCell<V>>| Arc::strong_count(cell) == NOBODY;
+        if ours && (landed || flights.get(&self.key).is_some_and(deserted)) {
             flights.remove(&self.key);
         }
     }
@@ -91,6 +103,7 @@ impl<K, V> std::fmt::Debug for Flights<K, V> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::Barrier;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::future::join_all;
@@ -136,6 +149,47 @@ mod tests {
         });
         let results = join_all(callers).await;
         assert_eq!(results, [Err("first"), Ok((Role::Leader, 1)), Ok((Role::Follower, 1))]);
+    }
+
+    /// A key that, once two callers are leaving, keeps the first of them until the second has come as far.
+    #[derive(Clone)]
+    struct SlowKey(Arc<(AtomicUsize, Barrier)>);
+
+    const NOBODY_LEAVES: usize = usize::MAX / 2;
+
+    impl PartialEq for SlowKey {
+        fn eq(&self, _: &Self) -> bool {
+            true
+        }
+    }
+
+    impl Eq for SlowKey {}
+
+    impl Hash for SlowKey {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
+
+    impl Drop for SlowKey {
+        fn drop(&mut self) {
+            let (dropped, barrier) = &*self.0;
+            if dropped.fetch_add(1, Ordering::AcqRel) < 2 {
+                barrier.wait();
+            }
+        }
+    }
+
+    #[test]
+    fn callers_that_leave_at_once_leave_no_entry() {
+        let key = SlowKey(Arc::new((AtomicUsize::new(NOBODY_LEAVES), Barrier::new(2))));
+        let flights = Flights::<_, ()>::new();
+        let tickets = [flights.board(&key), flights.board(&key)];
+        key.0.0.store(0, Ordering::Release);
+        std::thread::scope(|scope| {
+            for ticket in tickets {
+                scope.spawn(move || drop(ticket));
+            }
+        });
+        assert_eq!(format!("{flights:?}"), "Flights { under_way: 0, .. }");
     }
 
     #[tokio::test]

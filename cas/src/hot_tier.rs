@@ -5,14 +5,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_protos::Digest;
-use moka::sync::Cache;
 
+use crate::hot_cache::{HotBlob, HotCache, HotStats};
 use crate::{
     Accepts, BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PutOutcome, RequestCx,
     StoreError,
@@ -20,9 +20,6 @@ use crate::{
 
 /// How often a blob that is hit in memory is touched in the tier behind; far below any useful retention.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
-
-/// What a cached blob costs besides its bytes: its key, moka's entry and bookkeeping (about; moka does not tell).
-const ENTRY_OVERHEAD_BYTES: u32 = 400;
 
 /// How large the hot tier may grow, and what it takes in.
 #[derive(Clone, Copy, Debug)]
@@ -37,38 +34,55 @@ pub struct HotTierOptions {
 pub struct HotTier {
     inner: Arc<dyn BlobStore>,
     options: HotTierOptions,
-    blobs: Cache<BlobKey, Arc<HotBlob>>,
+    blobs: HotCache,
     started: Instant,
-}
-
-struct HotBlob {
-    encoding: Encoding,
-    bytes: Bytes,
-    /// Seconds after `started`.
-    touched_seconds: AtomicU64,
 }
 
 impl HotTier {
     /// Keeps what passes to and from `inner`.
     pub fn new(inner: Arc<dyn BlobStore>, options: HotTierOptions) -> Self {
-        let weigh = |_: &BlobKey, blob: &Arc<HotBlob>| {
-            u32::try_from(blob.bytes.len()).unwrap_or(u32::MAX).saturating_add(ENTRY_OVERHEAD_BYTES)
-        };
-        let blobs = Cache::builder().max_capacity(options.capacity_bytes).weigher(weigh).build();
+        let blobs = HotCache::new(options.capacity_bytes);
         Self { inner, options, blobs, started: Instant::now() }
     }
 
-    fn admit(&self, key: &BlobKey, payload: &Payload) {
-        if let Some(bytes) = payload.bytes()
-            && bytes.len() as u64 <= self.options.max_blob_bytes
-        {
-            let blob = HotBlob {
-                encoding: payload.encoding(),
-                bytes: bytes.clone(),
-                touched_seconds: AtomicU64::new(self.started.elapsed().as_secs()),
-            };
-            self.blobs.insert(key.clone(), Arc::new(blob));
-        }
+    /// What it holds, and what happened since it was made.
+    pub fn stats(&self) -> HotStats {
+        self.blobs.stats()
+    }
+
+    /// Its limit where memory is not short.
+    pub fn capacity_bytes(&self) -> u64 {
+        self.options.capacity_bytes
+    }
+
+    /// Changes how much it may hold, up to its capacity; the coldest blobs go at once. Blocks while they are sorted out.
+    pub fn set_limit(&self, limit_bytes: u64) {
+        self.blobs.set_limit(limit_bytes.min(self.options.capacity_bytes));
+    }
+
+    pub(crate) fn behind(&self) -> &dyn BlobStore {
+        &*self.inner
+    }
+
+    /// Whether a blob is not here and may come in.
+    pub(crate) fn has_place_for(&self, key: &BlobKey) -> bool {
+        key.digest.size_bytes() <= self.options.max_blob_bytes && !self.blobs.contains(key)
+    }
+
+    /// Takes a whole blob in that was read behind, if it is in memory and not too large; the bytes it takes.
+    pub(crate) fn admit_payload(&self, key: &BlobKey, payload: &Payload) -> Option<u64> {
+        let bytes = payload.bytes().filter(|bytes| self.admits(bytes.len()))?;
+        self.admit(key, payload.encoding(), bytes.clone());
+        Some(bytes.len() as u64)
+    }
+
+    fn admits(&self, stored_bytes: usize) -> bool {
+        stored_bytes as u64 <= self.options.max_blob_bytes
+    }
+
+    fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes) {
+        let blob = HotBlob::new(encoding, bytes, self.started.elapsed().as_secs());
+        self.blobs.insert(key.clone(), blob);
     }
 
     async fn touch_behind(
@@ -87,25 +101,23 @@ impl HotTier {
     }
 }
 
-impl HotBlob {
-    async fn payload(
-        &self,
-        accepts: Accepts,
-        digest: &Digest,
-        range: ByteRange,
-    ) -> Result<Payload, StoreError> {
-        let size_bytes = digest.size_bytes();
-        let payload = Payload::from_trusted_bytes(size_bytes, self.encoding, self.bytes.clone());
-        let whole = range.is_whole(size_bytes);
-        if whole && (self.encoding == Encoding::Raw || accepts == Accepts::RawOrZstd) {
-            return Ok(payload);
-        }
-        let wanted = range.within(digest)?;
-        let raw = payload.into_bytes(size_bytes).await?;
-        let slice = |bound: u64| usize::try_from(bound).unwrap_or(raw.len()).min(raw.len());
-        let part = raw.slice(slice(wanted.start)..slice(wanted.end));
-        Ok(Payload::from_trusted_bytes(wanted.end - wanted.start, Encoding::Raw, part))
+async fn payload_of(
+    blob: &HotBlob,
+    accepts: Accepts,
+    digest: &Digest,
+    range: ByteRange,
+) -> Result<Payload, StoreError> {
+    let size_bytes = digest.size_bytes();
+    let payload = Payload::from_trusted_bytes(size_bytes, blob.encoding, blob.bytes.clone());
+    let whole = range.is_whole(size_bytes);
+    if whole && (blob.encoding == Encoding::Raw || accepts == Accepts::RawOrZstd) {
+        return Ok(payload);
     }
+    let wanted = range.within(digest)?;
+    let raw = payload.into_bytes(size_bytes).await?;
+    let slice = |bound: u64| usize::try_from(bound).unwrap_or(raw.len()).min(raw.len());
+    let part = raw.slice(slice(wanted.start)..slice(wanted.end));
+    Ok(Payload::from_trusted_bytes(wanted.end - wanted.start, Encoding::Raw, part))
 }
 
 #[async_trait]
@@ -122,13 +134,13 @@ impl BlobStore for HotTier {
     ) -> Result<Option<Payload>, StoreError> {
         if let Some(blob) = self.blobs.get(key) {
             self.touch_behind(cx, key, &blob).await?;
-            return blob.payload(cx.accepts, &key.digest, range).await.map(Some);
+            return payload_of(&blob, cx.accepts, &key.digest, range).await.map(Some);
         }
         let found = self.inner.get(cx, key, range).await?;
         if let Some(payload) = &found
             && range.is_whole(key.digest.size_bytes())
         {
-            self.admit(key, payload);
+            self.admit_payload(key, payload);
         }
         Ok(found)
     }
@@ -139,12 +151,12 @@ impl BlobStore for HotTier {
         key: &BlobKey,
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
-        let copy = payload.bytes().cloned().map(|bytes| {
-            Payload::from_trusted_bytes(payload.size_bytes(), payload.encoding(), bytes)
-        });
+        // A copy: what came from a client is a slice of its message, which would stay in memory for as long as the slice.
+        let small = payload.bytes().filter(|bytes| self.admits(bytes.len()));
+        let copy = small.map(|bytes| (payload.encoding(), Bytes::copy_from_slice(bytes)));
         let outcome = self.inner.put(cx, key, payload).await?;
-        if let Some(copy) = copy {
-            self.admit(key, &copy);
+        if let Some((encoding, bytes)) = copy {
+            self.admit(key, encoding, bytes);
         }
         Ok(outcome)
     }
@@ -161,7 +173,7 @@ impl fmt::Debug for HotTier {
         f.debug_struct("HotTier")
             .field("inner", &self.inner)
             .field("options", &self.options)
-            .field("bytes", &self.blobs.weighted_size())
+            .field("stats", &self.blobs.stats())
             .finish_non_exhaustive()
     }
 }

@@ -34,13 +34,14 @@ impl BlobMetrics {
         let lookups = Family::<Label, Counter>::default();
         registry.register(
             "blob_lookups",
-            "Blobs that FindMissingBlobs and completeness asked for; nearly all missing means that builds share nothing",
+            "Blobs that were asked for without being read: by FindMissingBlobs, for an action result, before an upload or an \
+             HTTP read; nearly all missing means that builds share nothing",
             lookups.clone(),
         );
         let reads = Family::<Label, Counter>::default();
         registry.register(
             "blob_reads",
-            "Reads of blobs; clients ask first, so misses stay near zero unless blobs are evicted too early",
+            "Reads of blobs that began; over gRPC clients ask first, so misses stay near zero unless blobs are evicted too early",
             reads.clone(),
         );
         let puts = Family::<Label, Counter>::default();
@@ -52,7 +53,7 @@ impl BlobMetrics {
         let errors = Family::<Label, Counter>::default();
         registry.register(
             "blob_errors",
-            "Blob operations that ended in an error, by who must act; internal and corrupt should be zero",
+            "Blob operations and reads under way that ended in an error, by who must act; internal and corrupt should be zero",
             errors.clone(),
         );
         let bytes = Family::<Label, Counter>::default();
@@ -81,9 +82,13 @@ impl BlobMetrics {
 
     fn observe<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result {
-            self.errors[error.class() as usize].inc();
+            self.observe_error(error);
         }
         result
+    }
+
+    fn observe_error(&self, error: &StoreError) {
+        self.errors[error.class() as usize].inc();
     }
 }
 
@@ -91,13 +96,13 @@ impl BlobMetrics {
 #[derive(Debug)]
 pub struct Metered {
     inner: Arc<dyn BlobStore>,
-    metrics: BlobMetrics,
+    metrics: Arc<BlobMetrics>,
 }
 
 impl Metered {
     /// Counts into `metrics`.
     pub fn new(inner: Arc<dyn BlobStore>, metrics: BlobMetrics) -> Self {
-        Self { inner, metrics }
+        Self { inner, metrics: Arc::new(metrics) }
     }
 }
 
@@ -124,17 +129,14 @@ impl BlobStore for Metered {
         key: &BlobKey,
         range: ByteRange,
     ) -> Result<Option<Payload>, StoreError> {
-        let found = self.metrics.observe(self.inner.get(cx, key, range).await)?;
-        match &found {
-            Some(payload) => {
-                self.metrics.hits.inc();
-                self.metrics.hit_bytes.inc_by(payload.size_bytes());
-            }
-            None => {
-                self.metrics.misses.inc();
-            }
-        }
-        Ok(found)
+        let Some(payload) = self.metrics.observe(self.inner.get(cx, key, range).await)? else {
+            self.metrics.misses.inc();
+            return Ok(None);
+        };
+        self.metrics.hits.inc();
+        self.metrics.hit_bytes.inc_by(payload.size_bytes());
+        let metrics = Arc::clone(&self.metrics);
+        Ok(Some(payload.inspect_err(move |error| metrics.observe_error(error))))
     }
 
     async fn put(

@@ -8,7 +8,7 @@ use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{Encoding, StoreError, blocking, zstd_codec};
 
@@ -69,6 +69,21 @@ impl Payload {
             Body::Bytes(bytes) if bytes.is_empty() => stream::empty().boxed(),
             Body::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
             Body::Stream(stream) => stream,
+        }
+    }
+
+    /// The same payload; `observe` sees the error that its stream ends in, if it does.
+    pub(crate) fn inspect_err<F>(self, observe: F) -> Self
+    where
+        F: FnMut(&StoreError) + Send + 'static,
+    {
+        let Self { size_bytes, encoding, body } = self;
+        match body {
+            Body::Bytes(_) => Self { size_bytes, encoding, body },
+            Body::Stream(stream) => {
+                let observed = stream.inspect_err(observe).boxed();
+                Self::from_trusted_stream(size_bytes, encoding, observed)
+            }
         }
     }
 

@@ -1,17 +1,19 @@
 //! [`UntrustedPayload`]: bytes that somebody claims to be a blob, and the one way to turn them into a [`Payload`].
 
+use std::future::ready;
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use larder_protos::{Digest, DigestHasher};
+use larder_protos::{Digest, DigestFunction, DigestHasher};
 
 use crate::blocking;
-use crate::zstd_codec;
+use crate::zstd_codec::{self, DecodeError};
 use crate::{Encoding, Payload, PayloadStream, StoreError};
 
-/// Chunks as they come from outside. An error is the edge's own, see [`StoreError::UploadBrokeOff`].
+/// Chunks as they come from outside. An error is the edge's own, see [`StoreError::UploadBrokeOff`]; a [`StoreError`] is
+/// passed on as it is, since then the fault is not the caller's.
 pub type UntrustedStream =
     Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
 
@@ -26,6 +28,8 @@ pub struct UntrustedPayload {
 
 enum Body {
     Bytes(Bytes),
+    /// Plain bytes whose digest is known.
+    Hashed(Digest, Bytes),
     Stream(UntrustedStream),
 }
 
@@ -33,6 +37,17 @@ impl UntrustedPayload {
     /// A claim that is in memory already.
     pub fn from_bytes(encoding: Encoding, bytes: Bytes) -> Self {
         Self { encoding, body: Body::Bytes(bytes) }
+    }
+
+    /// Plain bytes that nobody has named yet, and the digest they have; verifying them then takes no second hash.
+    pub async fn identify(
+        function: DigestFunction,
+        bytes: Bytes,
+    ) -> Result<(Digest, Self), StoreError> {
+        let hashed = bytes.clone();
+        let hash = move || Digest::of(function, &hashed);
+        let digest = blocking::run_sized(bytes.len(), hash).await?;
+        Ok((digest, Self { encoding: Encoding::Raw, body: Body::Hashed(digest, bytes) }))
     }
 
     /// A claim that is still arriving.
@@ -47,18 +62,25 @@ impl UntrustedPayload {
         let small = digest.size_bytes() <= IN_MEMORY_BYTES;
         match (self.encoding, self.body) {
             (Encoding::Raw, Body::Bytes(bytes)) => verify_raw(digest, bytes).await,
+            (_, Body::Hashed(actual, bytes)) => {
+                check_size(&digest, actual.size_bytes())?;
+                check_digest(digest, actual)?;
+                Ok(Payload::from_trusted_bytes(digest.size_bytes(), Encoding::Raw, bytes))
+            }
             (Encoding::Zstd, Body::Bytes(bytes)) if small => verify_zstd(digest, bytes).await,
             (Encoding::Raw, Body::Stream(chunks)) => {
                 payload_of(digest, own_errors(digest, chunks), small).await
             }
-            (Encoding::Zstd, body) => {
-                let chunks = match body {
-                    Body::Bytes(bytes) => stream::iter([Ok(bytes)]).boxed(),
-                    Body::Stream(chunks) => own_errors(digest, chunks),
-                };
-                let malformed = malformed_zstd(digest);
-                let raw = zstd_codec::decode_with(chunks, malformed).boxed();
-                payload_of(digest, raw, small).await
+            (Encoding::Zstd, Body::Stream(chunks)) if small => {
+                let encoded = collect_encoded(digest, own_errors(digest, chunks)).await?;
+                verify_zstd(digest, encoded).await
+            }
+            (Encoding::Zstd, Body::Bytes(bytes)) => {
+                let chunks = stream::iter([Ok(bytes)]).boxed();
+                payload_of(digest, decoded(digest, chunks), small).await
+            }
+            (Encoding::Zstd, Body::Stream(chunks)) => {
+                payload_of(digest, decoded(digest, own_errors(digest, chunks)), small).await
             }
         }
     }
@@ -66,7 +88,17 @@ impl UntrustedPayload {
 
 fn own_errors(digest: Digest, chunks: UntrustedStream) -> PayloadStream {
     let hash = *digest.hash();
-    chunks.map_err(move |source| StoreError::UploadBrokeOff { hash, source }).boxed()
+    // An empty chunk, such as an empty DATA frame that only says END_STREAM, is no byte too many.
+    let chunks = chunks.try_filter(|chunk| ready(!chunk.is_empty()));
+    let own = move |source: Box<dyn std::error::Error + Send + Sync>| match source.downcast() {
+        Ok(ours) => *ours,
+        Err(source) => StoreError::UploadBrokeOff { hash, source },
+    };
+    chunks.map_err(own).boxed()
+}
+
+fn decoded(digest: Digest, encoded: PayloadStream) -> PayloadStream {
+    zstd_codec::decode_with(encoded, malformed_zstd(digest)).boxed()
 }
 
 async fn payload_of(
@@ -82,17 +114,39 @@ async fn payload_of(
     }
 }
 
-async fn collect(digest: Digest, mut raw: PayloadStream) -> Result<Bytes, StoreError> {
-    // The first chunk is most often the whole blob, which then needs no copy.
-    let Some(first) = raw.try_next().await? else { return Ok(Bytes::new()) };
-    let Some(mut next) = raw.try_next().await? else { return Ok(first) };
-    let mut whole = BytesMut::from(first);
+async fn collect(digest: Digest, raw: PayloadStream) -> Result<Bytes, StoreError> {
+    let size_bytes = digest.size_bytes();
+    collect_up_to(size_bytes, size_bytes, raw, || StoreError::TooLong { digest }).await
+}
+
+/// The zstd frames of a small blob as they come: decoded in one go they need no window, which a stream's decoder would
+/// have to allocate for each upload, up to 8 MiB as its frame asks.
+async fn collect_encoded(digest: Digest, encoded: PayloadStream) -> Result<Bytes, StoreError> {
+    // What zstd makes of incompressible bytes in one frame, with room for many small frames and some skippable ones.
+    let size_bytes = digest.size_bytes();
+    let limit_bytes = size_bytes + size_bytes / 4 + 64 * 1024;
+    let too_long = || malformed_zstd(digest)("it is much longer than its blob");
+    collect_up_to(size_bytes, limit_bytes, encoded, too_long).await
+}
+
+/// About `size_bytes` come, and not more than `limit_bytes`.
+async fn collect_up_to(
+    size_bytes: u64,
+    limit_bytes: u64,
+    mut chunks: PayloadStream,
+    too_long: impl Fn() -> StoreError,
+) -> Result<Bytes, StoreError> {
+    // The first chunk is most often all, which then needs no copy.
+    let Some(first) = chunks.try_next().await? else { return Ok(Bytes::new()) };
+    let Some(mut next) = chunks.try_next().await? else { return Ok(first) };
+    let mut whole = BytesMut::with_capacity(usize::try_from(size_bytes).unwrap_or_default());
+    whole.extend_from_slice(&first);
     loop {
-        if (whole.len() + next.len()) as u64 > digest.size_bytes() {
-            return Err(StoreError::TooLong { digest });
+        if (whole.len() + next.len()) as u64 > limit_bytes {
+            return Err(too_long());
         }
         whole.extend_from_slice(&next);
-        match raw.try_next().await? {
+        match chunks.try_next().await? {
             Some(chunk) => next = chunk,
             None => return Ok(whole.freeze()),
         }
@@ -111,17 +165,15 @@ async fn verify_raw(digest: Digest, bytes: Bytes) -> Result<Payload, StoreError>
 /// Keeps the frame as it came where any decoder will take it; the bytes that were hashed otherwise.
 async fn verify_zstd(digest: Digest, encoded: Bytes) -> Result<Payload, StoreError> {
     let size_bytes = digest.size_bytes();
-    if !zstd_codec::is_one_plain_frame(&encoded) {
-        let malformed = malformed_zstd(digest);
-        let raw = zstd_codec::decode_with(stream::iter([Ok(encoded)]), malformed).boxed();
-        return verify_raw(digest, collect(digest, raw).await?).await;
-    }
     let capacity = usize::try_from(size_bytes).unwrap_or(usize::MAX);
     blocking::run_sized(capacity, move || {
-        let raw = zstd_codec::decode(&encoded, capacity).map_err(malformed_zstd(digest))?;
+        let raw = zstd_codec::decode(&encoded, capacity).map_err(|error| match error {
+            DecodeError::TooLong => StoreError::TooLong { digest },
+            DecodeError::Malformed(reason) => malformed_zstd(digest)(reason),
+        })?;
         check_size(&digest, raw.len() as u64)?;
         check_digest(digest, Digest::of(digest.function(), &raw))?;
-        let keeps_frame = encoded.len() < raw.len();
+        let keeps_frame = encoded.len() < raw.len() && zstd_codec::is_one_plain_frame(&encoded);
         let (encoding, bytes) =
             if keeps_frame { (Encoding::Zstd, encoded) } else { (Encoding::Raw, raw) };
         Ok(Payload::from_trusted_bytes(size_bytes, encoding, bytes))
@@ -176,4 +228,62 @@ fn check_size(digest: &Digest, actual_bytes: u64) -> Result<(), StoreError> {
 
 fn check_digest(expected: Digest, actual: Digest) -> Result<(), StoreError> {
     if actual == expected { Ok(()) } else { Err(StoreError::DigestMismatch { expected, actual }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorClass;
+
+    async fn verified(encoding: Encoding, blob: &Bytes, chunks: Vec<Bytes>) -> Bytes {
+        let chunks = stream::iter(chunks.into_iter().map(Ok)).boxed();
+        let untrusted = UntrustedPayload::from_stream(encoding, chunks);
+        let digest = Digest::of(DigestFunction::Sha256, blob);
+        let payload = untrusted.verify(&digest).await.expect("the digest's bytes");
+        payload.into_bytes(u64::MAX).await.expect("the digest's bytes")
+    }
+
+    #[tokio::test]
+    async fn what_was_identified_is_still_held_against_its_name() {
+        let blob = Bytes::from_static(b"blob");
+        let identify = || UntrustedPayload::identify(DigestFunction::Sha256, blob.clone());
+        let (digest, untrusted) = identify().await.expect("hashed");
+        assert_eq!(digest, Digest::of(DigestFunction::Sha256, &blob));
+        assert_eq!(untrusted.verify(&digest).await.expect("its own").bytes(), Some(&blob));
+        for other in [&b"bloc"[..], b"longer", b"x"] {
+            let (_, untrusted) = identify().await.expect("hashed");
+            let other = Digest::of(DigestFunction::Sha256, other);
+            untrusted.verify(&other).await.expect_err("another name");
+        }
+    }
+
+    #[tokio::test]
+    async fn whose_fault_a_broken_stream_is_stays_known() {
+        let eio = || std::io::Error::other("the disk");
+        for (error, expect) in [
+            (eio().into(), ErrorClass::Interrupted),
+            (StoreError::from(eio()).into(), ErrorClass::Dependency),
+        ] {
+            let chunks = stream::iter([Err(error)]).boxed();
+            let untrusted = UntrustedPayload::from_stream(Encoding::Raw, chunks);
+            let refused = untrusted.verify(&Digest::of(DigestFunction::Sha256, b"blob")).await;
+            assert_eq!(refused.expect_err("it broke off").class(), expect);
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_chunks_are_no_bytes() {
+        for size in [10, 2_000_000] {
+            let blob = Bytes::from(vec![7; size]);
+            let frame = zstd_codec::encode(&blob, 1);
+            for (encoding, sent) in [(Encoding::Raw, &blob), (Encoding::Zstd, &frame)] {
+                let middle = sent.len() / 2;
+                let (first, second) = (sent.slice(..middle), sent.slice(middle..));
+                let empty = Bytes::new();
+                let chunks =
+                    vec![empty.clone(), first, empty.clone(), second, empty.clone(), empty];
+                assert!(verified(encoding, &blob, chunks).await == blob, "{encoding:?}, {size} B");
+            }
+        }
+    }
 }

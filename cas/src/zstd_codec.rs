@@ -11,13 +11,16 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys};
 
-use crate::{PayloadStream, StoreError};
+use crate::{PayloadStream, StoreError, blocking};
 
 /// The most bytes that one step of a decoder or an encoder puts out.
 pub const CHUNK_BYTES: usize = 128 * 1024;
 
 /// RFC 8878 asks decoders to support 8 MiB; clients that ask for more are refused.
 pub const MAX_WINDOW_LOG: u32 = 23;
+
+/// zstd returns errors as negative sizes; this is `ZSTD_error_dstSize_tooSmall`, 70 since 1.3.1.
+const DESTINATION_TOO_SMALL: usize = 70_usize.wrapping_neg();
 
 /// Decodes `input`, which should hold one blob of `size_bytes`, bytes that we stored ourselves.
 pub(crate) fn decode_stream(input: PayloadStream, size_bytes: u64) -> PayloadStream {
@@ -51,20 +54,36 @@ where
 
 /// Encodes `input` as one frame.
 pub(crate) fn encode_stream(input: PayloadStream, level: i32) -> PayloadStream {
-    let state = Some((input, Encoder::new(level)));
-    stream::try_unfold(state, async |state| {
-        let Some((mut input, mut encoder)) = state else { return Ok(None) };
+    let state = Some((input, Encoder::new(level), 0));
+    stream::try_unfold(state, move |state| async move {
+        let Some((mut input, mut encoder, mut taken_bytes)) = state else { return Ok(None) };
         loop {
             let Some(chunk) = input.try_next().await? else {
-                return Ok(Some((encoder.finish(), None)));
+                let held_back_bytes = work_bytes(CHUNK_BYTES.min(taken_bytes), level);
+                let last = blocking::run_sized(held_back_bytes, move || encoder.finish()).await?;
+                return Ok(Some((last, None)));
             };
-            let encoded = encoder.encode(&chunk);
+            taken_bytes = taken_bytes.saturating_add(chunk.len());
+            let work_bytes = work_bytes(chunk.len(), level);
+            let encoded;
+            let encode = move || (encoder.encode(&chunk), encoder);
+            (encoded, encoder) = blocking::run_sized(work_bytes, encode).await?;
             if !encoded.is_empty() {
-                return Ok(Some((encoded, Some((input, encoder)))));
+                return Ok(Some((encoded, Some((input, encoder, taken_bytes)))));
             }
         }
     })
     .boxed()
+}
+
+/// How many bytes of level 1, which is what [`blocking::OFF_WORKER_BYTES`] is about, take the time that these take. By the
+/// order of magnitude: levels up to 3 go at hundreds of MB/s, up to 9 at tens, the others at a few.
+pub fn work_bytes(bytes: usize, level: i32) -> usize {
+    match level {
+        ..=3 => bytes,
+        4..=9 => bytes.saturating_mul(8),
+        10.. => bytes.saturating_mul(128),
+    }
 }
 
 /// Encodes `raw` as one frame that tells its content's size.
@@ -74,23 +93,42 @@ pub fn encode(raw: &[u8], level: i32) -> Bytes {
     frame.into()
 }
 
-/// Decodes what should be `size_bytes` long in one step, so the caller bounds it.
-pub(crate) fn decode(encoded: &[u8], size_bytes: usize) -> Result<Bytes, &'static str> {
+/// Why bytes do not decode to a blob of the size that was said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum DecodeError {
+    /// There is more in them.
+    TooLong,
+    /// They are no zstd, for the reason that the decoder gives.
+    Malformed(&'static str),
+}
+
+/// Decodes frames, skippable ones included, that should hold `size_bytes`, in one step: the caller bounds it, and whatever
+/// windows the frames ask for, it takes no more memory than that.
+pub(crate) fn decode(encoded: &[u8], size_bytes: usize) -> Result<Bytes, DecodeError> {
     thread_local! {
         // A context is some 100 KiB, which the allocator would map and unmap for every small blob.
         static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
     }
     let mut raw = Vec::with_capacity(size_bytes);
-    CONTEXT
-        .with_borrow_mut(|context| context.decompress(&mut raw, encoded))
-        .map_err(zstd_safe::get_error_name)?;
+    CONTEXT.with_borrow_mut(|context| context.decompress(&mut raw, encoded)).map_err(|code| {
+        if code == DESTINATION_TOO_SMALL {
+            DecodeError::TooLong
+        } else {
+            DecodeError::Malformed(zstd_safe::get_error_name(code))
+        }
+    })?;
     Ok(raw.into())
 }
 
 /// Decodes bytes that were verified before they were stored.
 pub(crate) fn decode_stored(encoded: &[u8], size_bytes: usize) -> Result<Bytes, StoreError> {
-    decode(encoded, size_bytes)
-        .map_err(|reason| StoreError::DamagedZstd { size_bytes: size_bytes as u64, reason })
+    decode(encoded, size_bytes).map_err(|error| {
+        let reason = match error {
+            DecodeError::TooLong => "it holds more than its size",
+            DecodeError::Malformed(reason) => reason,
+        };
+        StoreError::DamagedZstd { size_bytes: size_bytes as u64, reason }
+    })
 }
 
 /// Whether these bytes are exactly one data frame that any decoder takes: fit to be stored and served as they came.
@@ -263,6 +301,56 @@ mod tests {
         assert_eq!(window_log(&frame), Some(MAX_WINDOW_LOG + 1));
         assert!(!is_one_plain_frame(&frame));
         run(decode_chunked(&frame, 1 << 10)).expect_err("a window over the limit");
+    }
+
+    /// Whether this many bytes are encoded without the blocking pool.
+    fn encodes_here(size: usize, level: i32) -> bool {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).build().expect("a runtime");
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            // The pool is taken, so what needs it waits.
+            let busy = tokio::task::spawn_blocking(move || released.recv());
+            let input = stream::iter([Ok(Bytes::from(vec![b'x'; size]))]).boxed();
+            let mut encoded = encode_stream(input, level);
+            let here = futures_util::poll!(encoded.next()).is_ready();
+            drop(release);
+            busy.await.expect("it ends").expect_err("nothing was sent");
+            let rest: Vec<Bytes> = encoded.try_collect().await.expect("encodes");
+            assert_eq!(here, rest.is_empty(), "one frame in one piece");
+            here
+        })
+    }
+
+    #[test]
+    fn what_takes_long_to_encode_leaves_the_worker() {
+        for (size, level, here) in [
+            (1_000, 1, true),
+            (60_000, 3, true),
+            (70_000, 1, false),
+            (1 << 20, 1, false),
+            (1_000, 9, true),
+            (10_000, 9, false),
+            (100, 19, true),
+            (1_000, 19, false),
+        ] {
+            assert_eq!(encodes_here(size, level), here, "{size} B at level {level}");
+        }
+    }
+
+    #[test]
+    fn what_holds_more_than_it_should_is_told_from_what_is_malformed() {
+        let frame = encode(b"some text", 1);
+        assert_eq!(decode(&frame, 9).as_deref(), Ok(&b"some text"[..]));
+        assert_eq!(decode(&frame, 10).as_deref(), Ok(&b"some text"[..]));
+        assert_eq!(decode(&frame, 8), Err(DecodeError::TooLong));
+        let two = [&frame[..], &frame[..]].concat();
+        assert_eq!(decode(&two, 18).expect("two frames").len(), 18);
+        assert_eq!(decode(&two, 17), Err(DecodeError::TooLong));
+        for damaged in [&frame[..frame.len() - 1], b"no zstd at all", &frame[1..]] {
+            let error = decode(damaged, 100).expect_err("malformed");
+            assert!(matches!(error, DecodeError::Malformed(_)), "{error:?}");
+        }
     }
 
     fn check_plain(encoded: &[u8], expect: bool) {

@@ -20,7 +20,7 @@ use crate::prologue::{
     Effect, Encoding, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, Place, Prologue, prologue_bytes, seal,
 };
 use crate::queue::BoundedQueue;
-use crate::table::{Entry, Location};
+use crate::slot::{Entry, Location};
 
 /// What an engine lends to those who write files.
 #[derive(Clone, Debug)]
@@ -118,6 +118,7 @@ impl BlobFile {
             logical_size_bytes,
             encoding,
             recency_s: inventory.now_s(),
+            hits: 0,
         };
         if !inventory.insert_if_absent(&entry) {
             inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;

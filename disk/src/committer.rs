@@ -25,7 +25,7 @@ use crate::pack::{HEADER_BYTES, LogPosition, Pack};
 use crate::prologue::{Place, seal};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reclaim::Reclaim;
-use crate::table::{Entry, Location, ShortKey};
+use crate::slot::{Entry, Location, ShortKey};
 
 /// Encoded bytes that wait for the committer; who appends more waits too.
 pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
@@ -77,7 +77,7 @@ struct Item {
 #[derive(Debug)]
 pub(crate) enum After {
     Store { entry: Entry, answer: Answer<PutOutcome> },
-    Remove { key: ShortKey, location: Location, answer: Answer<bool> },
+    Remove { key: ShortKey, location: Location, at: Location, answer: Answer<bool> },
     Move { key: ShortKey, from: Location, to: Location },
 }
 
@@ -111,7 +111,6 @@ pub(crate) struct Committer {
     end: u64,
     /// Bytes that could not be cut off lie behind `end`.
     has_dirty_tail: bool,
-    next_pack: u32,
     batch: Batch,
 }
 
@@ -123,7 +122,6 @@ impl Committer {
         syncs_batches: bool,
         (pack, end): (Arc<Pack>, u64),
     ) -> Self {
-        let next_pack = pack.id + 1;
         Self {
             inventory,
             limits,
@@ -132,7 +130,6 @@ impl Committer {
             pack,
             end,
             has_dirty_tail: false,
-            next_pack,
             batch: Batch::default(),
         }
     }
@@ -203,6 +200,7 @@ impl Committer {
             logical_size_bytes: record.logical_size_bytes,
             encoding: record.encoding,
             recency_s: self.inventory.now_s(),
+            hits: 0,
         };
         self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
     }
@@ -228,7 +226,8 @@ impl Committer {
             let _ = answer.send(Ok(true));
             return;
         };
-        let after = After::Remove { key: *short, location: entry.location, answer };
+        let at = self.next_location();
+        let after = After::Remove { key: *short, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);
     }
 
@@ -274,9 +273,8 @@ impl Committer {
         sync_pack(&self.inventory, &self.pack)?;
         let inventory = &self.inventory;
         inventory.durable.note_synced(self.position());
-        let id = self.next_pack;
-        self.next_pack = id.checked_add(1).ok_or(DiskError::Closed)?;
-        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, id, inventory.salt)?);
+        let next = self.pack.id + 1;
+        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, next, inventory.salt)?);
         // What could not be cut off takes room until the pack is reclaimed.
         let tail_bytes =
             self.pack.file.len_bytes().map_or(0, |length| length.saturating_sub(self.end));
@@ -377,8 +375,9 @@ impl Committer {
                 };
                 let _ = answer.send(Ok(outcome));
             }
-            After::Remove { key, location, answer } => {
+            After::Remove { key, location, at, answer } => {
                 let removed = self.inventory.remove_at(&key, location).is_some();
+                self.inventory.tell_index(IndexUpdate::Removal { key, at });
                 let _ = answer.send(Ok(removed));
             }
             After::Move { key, from, to } => self.inventory.relocate(&key, from, to),
@@ -403,7 +402,7 @@ impl Committer {
         to_offset(self.end + self.batch.bytes)
     }
 
-    fn next_location(&self) -> Location {
+    pub(crate) fn next_location(&self) -> Location {
         Location::Pack { pack: self.pack.id, offset: self.next_offset() }
     }
 }

@@ -20,9 +20,10 @@ use crate::key::{Keyspace, RecordKey, RecordKind};
 use crate::layout::Layout;
 use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
+use crate::prepared::Prepared;
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::BoundedQueue;
-use crate::reader::{Accepts, RecordReader};
+use crate::reader::{Accepts, Opened, RecordReader};
 use crate::recovery::{Recovered, recover};
 use crate::scrub::Scrub;
 use crate::usage::Usage;
@@ -81,6 +82,60 @@ impl Engine {
             .is_some_and(|short| inventory.table.touch(&short, inventory.now_s()))
     }
 
+    /// Leaves in `digests` those of blobs that are not there, as [`Self::settled`] tells it; extends the life of the others.
+    /// Memory only, and cheaper than asking for each.
+    pub async fn retain_missing(&self, keyspace: &Keyspace, digests: &mut Vec<Digest>) {
+        let is_loaded = self.inventory().loaded.is_open();
+        self.drop_present(keyspace, digests);
+        if !is_loaded && !digests.is_empty() {
+            self.inventory().loaded.opened().await;
+            self.drop_present(keyspace, digests);
+        }
+    }
+
+    fn drop_present(&self, keyspace: &Keyspace, digests: &mut Vec<Digest>) {
+        let inventory = self.inventory();
+        let mut last = None;
+        let mut keys = Vec::with_capacity(digests.len());
+        for digest in digests.iter() {
+            let function = digest.function();
+            let partition = match last {
+                Some((known, partition)) if known == function => partition,
+                _ => inventory.partitions.number_of(RecordKind::Blob, function, keyspace),
+            };
+            last = Some((function, partition));
+            // The number that no partition has: nothing is found under it.
+            let partition = partition.unwrap_or(u16::MAX);
+            let hash = digest.hash().as_bytes();
+            keys.push(inventory.shortener.shorten(partition, hash, digest.size_bytes()));
+        }
+        let mut found = inventory.table.touch_all(&keys, inventory.now_s()).into_iter();
+        digests.retain(|_| !found.next().unwrap_or(false));
+    }
+
+    /// Asks, and while the engine still reads what is stored does not believe a miss: it waits, and asks once more.
+    /// Dropping the future is harmless.
+    pub async fn settled<T>(&self, ask: impl Fn(&Self) -> Option<T>) -> Option<T> {
+        // Looked at first: what is loaded between the two looks would be missed by both.
+        let is_loaded = self.inventory().loaded.is_open();
+        let answer = ask(self);
+        if answer.is_some() || is_loaded {
+            return answer;
+        }
+        self.inventory().loaded.opened().await;
+        ask(self)
+    }
+
+    /// Whether a record is there, as [`Self::settled`] tells it; extends its life.
+    pub async fn holds(&self, key: &RecordKey) -> bool {
+        self.settled(|engine| engine.contains(key).then_some(())).await.is_some()
+    }
+
+    /// Blocks until all that is stored is known.
+    pub fn wait_loaded(&self) {
+        self.inventory().loaded.wait();
+    }
+
     /// What is known of a record. Memory only.
     pub fn record(&self, key: &RecordKey) -> Option<RecordInfo> {
         let inventory = self.inventory();
@@ -115,19 +170,25 @@ impl Engine {
                 // Not moved meanwhile: the file is gone, by another hand than ours.
                 return Err(inventory.quarantine(key, &entry, "its file is gone"));
             }
-            let opened = RecordReader::open(inventory, key, entry, range.clone(), accepts)?;
-            if opened.is_some() {
-                return Ok(opened);
+            match RecordReader::open(inventory, key, entry, range.clone(), accepts)? {
+                Opened::Reader(reader) => return Ok(Some(reader)),
+                Opened::Another => return Ok(None),
+                Opened::Gone => last_seen = Some(entry.location),
             }
-            last_seen = Some(entry.location);
         }
         Ok(None)
     }
 
-    /// Stores content of at most 80 MiB. Encodes on the caller's thread, then waits for room in the queue to the committer;
-    /// the answer comes with its group. A blob that is there already is not written again, an action result is replaced.
-    /// Blocks briefly; a blob of `large_blob_bytes` or more is written to its file here.
+    /// Stores content of at most 80 MiB: [`Self::prepare`], then a wait for room in the queue to the committer; the answer
+    /// comes with its group. Blocks while the disk is behind.
     pub fn append(&self, key: &RecordKey, content: Content<'_>) -> Result<Commit, DiskError> {
+        self.prepare(key, content)?.submit_blocking()
+    }
+
+    /// Encodes content of at most 80 MiB on the caller's thread, to be submitted. A blob that is there already is not
+    /// written again, an action result is replaced. A blob of `large_blob_bytes` or more is written to its file here, which
+    /// blocks; nothing else does.
+    pub fn prepare(&self, key: &RecordKey, content: Content<'_>) -> Result<Prepared, DiskError> {
         let inventory = self.inventory();
         let size_bytes = content.logical_size_bytes();
         check_size(key, size_bytes, APPEND_LIMIT_BYTES)?;
@@ -138,7 +199,7 @@ impl Engine {
         let short = inventory.intern(key)?;
         let kind = key.kind();
         if kind == RecordKind::Blob && inventory.table.touch(&short, inventory.now_s()) {
-            return Ok(Commit::known(PutOutcome::AlreadyPresent));
+            return Ok(Prepared::known(PutOutcome::AlreadyPresent));
         }
         let record = inventory
             .codec
@@ -146,11 +207,11 @@ impl Engine {
             .map_err(DiskError::io("encode", inventory.layout.data_dir()))?;
         let record_bytes = record.bytes.len() as u64;
         if kind == RecordKind::Blob && record_bytes >= self.options.large_blob_bytes {
-            return BlobFile::create(self.context.clone(), key)?.put(record).map(Commit::known);
+            return BlobFile::create(self.context.clone(), key)?.put(record).map(Prepared::known);
         }
         let (answer, receiver) = oneshot::channel();
-        self.submit(Job::Append { record, key: short, kind, answer })?;
-        Ok(Commit::waiting(receiver))
+        let job = Job::Append { record, key: short, kind, answer };
+        Ok(Prepared::waiting(job, receiver, Arc::clone(&self.context.jobs)))
     }
 
     /// Begins a large blob, which gets a file of its own. Blocks.
@@ -162,23 +223,32 @@ impl Engine {
         RecordWriter::create(self.context.clone(), key, size_bytes)
     }
 
-    /// Removes a record; says whether it was there. Blocks until the removal is as durable as a put.
+    /// Removes a record; says whether it was there. Blocks until all that is stored is known, and the removal is as durable
+    /// as a put.
     pub fn remove(&self, key: &RecordKey) -> Result<bool, DiskError> {
+        self.wait_loaded();
         let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
         let (answer, receiver) = oneshot::channel();
         self.submit(Job::Remove { key: key.clone(), short, answer })?;
         receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
     }
 
+    /// zstd's level, for those who must know how long encoding takes.
+    pub fn zstd_level(&self) -> i32 {
+        self.options.zstd_level
+    }
+
     /// What is stored, and what happened since the engine was opened.
     pub fn usage(&self) -> Usage {
         let inventory = self.inventory();
         let scrub = self.threads.scrub.as_ref().map(Scrub::usage).unwrap_or_default();
-        let usage = inventory.counters.usage(self.options.max_size_bytes, inventory.is_poisoned());
+        let limit_bytes = self.options.max_size_bytes;
+        let is_loaded = inventory.loaded.is_open();
+        let usage = inventory.counters.usage(limit_bytes, inventory.is_poisoned(), is_loaded);
         Usage { scrub, ..usage }
     }
 
-    fn inventory(&self) -> &Arc<Inventory> {
+    pub(crate) fn inventory(&self) -> &Arc<Inventory> {
         &self.context.inventory
     }
 
@@ -205,6 +275,7 @@ impl Drop for Engine {
 /// The engine's threads.
 #[derive(Debug)]
 struct Threads {
+    loader: Option<JoinHandle<()>>,
     committer: Option<JoinHandle<()>>,
     indexer: Option<JoinHandle<()>>,
     syncer: Option<(Arc<Syncer>, JoinHandle<()>)>,
@@ -218,7 +289,8 @@ impl Threads {
         recovered: Recovered,
         context: &FileContext,
     ) -> Result<Self, DiskError> {
-        let mut threads = Self { committer: None, indexer: None, syncer: None, scrub: None };
+        let mut threads =
+            Self { loader: None, committer: None, indexer: None, syncer: None, scrub: None };
         match threads.start_each(options, recovered, context) {
             Ok(()) => Ok(threads),
             Err(error) => {
@@ -234,17 +306,17 @@ impl Threads {
         recovered: Recovered,
         context: &FileContext,
     ) -> std::io::Result<()> {
-        let Recovered { inventory, active, db, known_partitions, marked, backlog } = recovered;
+        let Recovered { inventory, active, db, known_partitions, marked, backlog, loader } =
+            recovered;
         let start = |name: &str| std::thread::Builder::new().name(name.to_owned());
 
-        let end = inventory.durable.synced();
-        let indexer =
-            Indexer::new(Arc::clone(&inventory), db, known_partitions, marked, &backlog, end);
+        let indexer = Indexer::new(Arc::clone(&inventory), db, known_partitions, marked);
         let queue = Arc::clone(&inventory);
         self.indexer = Some(start("disk-indexer").spawn(move || {
             let _closed = CloseOnExit(&queue.index_queue);
             indexer.run(backlog);
         })?);
+        self.loader = Some(start("disk-loader").spawn(move || loader.run())?);
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,
@@ -273,6 +345,10 @@ impl Threads {
 
     /// Ends the threads in the order in which they feed each other.
     fn stop(&mut self, context: &FileContext) {
+        context.inventory.close();
+        join(self.loader.take());
+        // Where there is none, nobody else opens it.
+        context.inventory.loaded.open();
         join(self.scrub.as_mut().and_then(Scrub::stop));
         context.jobs.close();
         join(self.committer.take());

@@ -1,71 +1,62 @@
-//! Opening sled: guarded, loaded into a fresh table, checked against what the disk really holds.
+//! Opening sled, guarded; cutting off what it says too much; reading it in the background.
 //!
 //! sled is an index and disposable. It may be missing, damaged, panic or hang; each of these moves it aside and the log
 //! rebuilds it. Nothing it says is believed about bytes that are not there.
 
-use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use crate::error::DiskError;
-use crate::index_format::{Line, MARK_KEY, Mark, entry_key, parse_line};
+use crate::index_format::{
+    Item, Line, MARK_KEY, Mark, Recency, dead_key, pack_prefix, page_key, parse_line,
+    partition_key, push_item, recency_key,
+};
 use crate::io::Io;
 use crate::key::RecordKind;
 use crate::layout::Layout;
 use crate::pack::LogPosition;
 use crate::partitions::Partitions;
-use crate::table::{Entry, Location, Table};
+use crate::slot::{Entry, Location};
 
-/// Loading takes 4-6 s a million entries on a busy machine (ADR 3): room for some thirty million.
-const OPEN_LIMIT: Duration = Duration::from_mins(3);
+/// sled reads its own log when it is opened: seconds for tens of millions of records.
+const OPEN_LIMIT: Duration = Duration::from_mins(1);
+/// How long sled may take for its next page before it is given up.
+const PAGE_LIMIT: Duration = Duration::from_secs(30);
 /// How often sled writes out what it holds back.
 const FLUSH_EVERY_MS: u64 = 500;
+/// Pages that wait to be taken into the table.
+const PAGES_AHEAD: usize = 64;
 
-/// What the disk holds, by a look at the directories: the measure for what an index says.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Survey {
-    /// Lengths by id.
-    pub(crate) packs: BTreeMap<u32, u64>,
-    /// Lengths by sequence number.
-    pub(crate) files: HashMap<u64, u64>,
-}
-
-impl Survey {
-    /// Whether an entry points to bytes that exist.
-    fn holds(&self, entry: &Entry) -> bool {
-        match entry.location {
-            Location::Pack { pack, offset } => self
-                .packs
-                .get(&pack)
-                .is_some_and(|length| u64::from(offset) + entry.record_bytes <= *length),
-            Location::File { sequence } => self.files.get(&sequence) == Some(&entry.record_bytes),
-        }
-    }
-}
-
-/// An index that could be used.
+/// An index that could be used, not read yet.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) table: Table,
+pub(crate) struct Head {
     pub(crate) partitions: Partitions,
     pub(crate) mark: Mark,
 }
 
-/// Opens sled and loads it; a fresh one without [`Loaded`] when the old one cannot be used. `None` when there is no way to
-/// have one: the engine then works without, and the next start reads the log.
+/// What an index says, piece by piece.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Items(Vec<Item>),
+    File(Entry),
+    /// Nothing more; all has been said.
+    End,
+}
+
+/// Opens sled; a fresh one without [`Head`] when the old one cannot be used. `None` when there is no way to have one: the
+/// engine then works without, and the next start reads the log.
 pub(crate) fn open(
     io: &dyn Io,
     layout: &Layout,
     cache_bytes: u64,
     salt: u64,
-    survey: &Survey,
-) -> (Option<sled::Db>, Option<Loaded>) {
+) -> (Option<sled::Db>, Option<Head>) {
     let dir = layout.index_dir();
     let existed = io.list(&dir).is_ok_and(|entries| !entries.is_empty());
-    match guarded_open(&dir, cache_bytes, salt, survey.clone()) {
-        Ok((db, Some(loaded))) => return (Some(db), Some(loaded)),
+    match guarded_open(&dir, cache_bytes, salt) {
+        Ok((db, Some(head))) => return (Some(db), Some(head)),
         Ok((db, None)) if !existed => return (Some(db), None),
         Ok((db, None)) => {
             tracing::warn!("the index holds no mark of this directory; rebuilding it from the log");
@@ -79,7 +70,7 @@ pub(crate) fn open(
         tracing::warn!(%error, "the old index cannot be moved; going on without an index");
         return (None, None);
     }
-    match guarded_open(&dir, cache_bytes, salt, survey.clone()) {
+    match guarded_open(&dir, cache_bytes, salt) {
         Ok((db, _)) => (Some(db), None),
         Err(reason) => {
             tracing::warn!(%reason, "no index can be made; going on without one");
@@ -88,7 +79,8 @@ pub(crate) fn open(
     }
 }
 
-fn move_aside(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
+/// Keeps the index for a look, out of the way of a new one.
+pub(crate) fn move_aside(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
     let (dir, broken) = (layout.index_dir(), layout.broken_index_dir());
     if io.list(&broken).is_ok() {
         io.remove_dir_all(&broken).map_err(DiskError::io("remove", &broken))?;
@@ -109,23 +101,17 @@ enum Unusable {
     Thread,
 }
 
-type Opened = (sled::Db, Option<Loaded>);
+type Opened = (sled::Db, Option<Head>);
 
-/// Opens and loads in a thread of its own. One that takes too long is left to itself: there is no way to end it, it works on
-/// a directory that is moved aside, and what it comes back with is dropped.
-fn guarded_open(
-    dir: &Path,
-    cache_bytes: u64,
-    salt: u64,
-    survey: Survey,
-) -> Result<Opened, Unusable> {
+/// Opens in a thread of its own. One that takes too long is left to itself: there is no way to end it, it works on a
+/// directory that is moved aside, and what it comes back with is dropped.
+fn guarded_open(dir: &Path, cache_bytes: u64, salt: u64) -> Result<Opened, Unusable> {
     let dir = dir.to_owned();
     let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("disk-index-open".to_owned())
         .spawn(move || {
-            let opened =
-                catch_unwind(AssertUnwindSafe(|| open_and_load(&dir, cache_bytes, salt, &survey)));
+            let opened = catch_unwind(AssertUnwindSafe(|| open_head(&dir, cache_bytes, salt)));
             let _ = sender.send(opened);
         })
         .map_err(|_| Unusable::Thread)?;
@@ -136,12 +122,7 @@ fn guarded_open(
     }
 }
 
-fn open_and_load(
-    dir: &Path,
-    cache_bytes: u64,
-    salt: u64,
-    survey: &Survey,
-) -> Result<Opened, sled::Error> {
+fn open_head(dir: &Path, cache_bytes: u64, salt: u64) -> Result<Opened, sled::Error> {
     let db = sled::Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
@@ -152,41 +133,163 @@ fn open_and_load(
     if mark.salt != salt {
         return Ok((db, None));
     }
-    let loaded = load(&db, mark, survey)?;
-    Ok((db, loaded))
+    let partitions = Partitions::default();
+    let mut number = 0;
+    while let Some(value) = db.get(partition_key(number))? {
+        let key = partition_key(number);
+        let Some(Line::Partition(_, partition)) = parse_line(&key, &value, |_| None) else {
+            return Ok((db, None));
+        };
+        if partitions.push(partition) != Some(number) {
+            return Ok((db, None));
+        }
+        number += 1;
+    }
+    cut(&db, mark.position, &partitions)?;
+    Ok((db, Some(Head { partitions, mark })))
 }
 
-/// Reads all lines; `None` when they do not fit together.
-fn load(db: &sled::Db, mark: Mark, survey: &Survey) -> Result<Option<Loaded>, sled::Error> {
-    let loaded = Loaded { table: Table::new(), partitions: Partitions::default(), mark };
-    let mut kinds: Vec<RecordKind> = Vec::new();
-    let mut stale = Vec::new();
-    for line in db.iter() {
-        let (key, value) = line?;
-        let kind_of = |number: u16| kinds.get(usize::from(number)).copied();
-        match parse_line(&key, &value, kind_of) {
-            Some(Line::Mark(_)) => {}
-            Some(Line::Partition(number, partition)) => {
-                kinds.push(partition.kind);
-                if loaded.partitions.push(partition) != Some(number) {
-                    return Ok(None);
-                }
+/// Takes the mark back to where the log ends, when it ends before it: what was behind is lost, other records will stand
+/// there. Without success the index is not to be used.
+pub(crate) fn take_back(db: &sled::Db, mark: Mark, partitions: &Partitions) -> bool {
+    let take_back = || -> Result<(), sled::Error> {
+        cut(db, mark.position, partitions)?;
+        db.insert(MARK_KEY, mark.to_value().as_slice()).map(drop)
+    };
+    matches!(catch_unwind(AssertUnwindSafe(take_back)), Ok(Ok(())))
+}
+
+/// Removes what is said of the log behind the mark: a power cut may have taken those records, and others stand there now.
+fn cut(db: &sled::Db, mark: LogPosition, partitions: &Partitions) -> Result<(), sled::Error> {
+    let LogPosition { pack, offset } = mark;
+    let end = |start: [u8; 10]| {
+        let mut end = start;
+        end[6..].fill(u8::MAX);
+        start..=end
+    };
+    // No pack has the greatest id.
+    let later = db.range(pack_prefix(pack.saturating_add(1))..pack_prefix(u32::MAX));
+    let in_pack = [dead_key, recency_key, page_key].map(|key| db.range(end(key(pack, offset))));
+    for line in in_pack.into_iter().flatten().chain(later) {
+        db.remove(line?.0)?;
+    }
+    let Some((key, value)) = db.get_lt(page_key(pack, offset))? else { return Ok(()) };
+    let kind_of = |number| partitions.get(number).map(|partition| partition.kind);
+    let Some(Line::Page(of, items)) = parse_line(&key, &value, kind_of) else { return Ok(()) };
+    let is_behind = |item: &Item| match item {
+        Item::Put(Entry { location: Location::Pack { offset: at, .. }, record_bytes, .. }) => {
+            u64::from(*at) + record_bytes > u64::from(offset)
+        }
+        Item::Put(_) | Item::Removal { .. } => item.location() >= Location::Pack { pack, offset },
+    };
+    if of == pack && items.iter().any(is_behind) {
+        let mut page = Vec::new();
+        for item in items.iter().filter(|item| !is_behind(item)) {
+            push_item(&mut page, item);
+        }
+        db.insert(key, page)?;
+    }
+    Ok(())
+}
+
+/// An index that is being read in a thread of its own.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    said: mpsc::Receiver<Result<Said, sled::Error>>,
+}
+
+impl Reading {
+    /// Begins to read. What `partitions` does not know when it is met is left out, for the log to say again.
+    pub(crate) fn begin(db: sled::Db, partitions: Vec<RecordKind>) -> std::io::Result<Self> {
+        let (sender, said) = mpsc::sync_channel(PAGES_AHEAD);
+        let sender = Arc::new(sender);
+        std::thread::Builder::new().name("disk-index-read".to_owned()).spawn(move || {
+            let read = catch_unwind(AssertUnwindSafe(|| read_all(&db, &partitions, &sender)));
+            let last = match read {
+                Ok(Ok(())) => Ok(Said::End),
+                Ok(Err(error)) => Err(error),
+                // The other side sees that there is nobody to hear from.
+                Err(_) => return,
+            };
+            let _ = sender.send(last);
+        })?;
+        Ok(Self { said })
+    }
+
+    /// The next piece; `None` when the index failed, panicked or hangs.
+    pub(crate) fn next(&self) -> Option<Said> {
+        match self.said.recv_timeout(PAGE_LIMIT) {
+            Ok(Ok(said)) => Some(said),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the index cannot be read");
+                None
             }
-            Some(Line::Entry(entry)) if !survey.holds(&entry) => stale.push(entry.key),
-            // Written ahead of the mark: the log says it again, and is checked.
-            Some(Line::Entry(entry)) if is_behind(&entry, mark.position) => {}
-            Some(Line::Entry(entry)) => {
-                loaded.table.replace(&entry);
-            }
-            None => return Ok(None),
+            Err(_) => None,
         }
     }
-    for key in stale {
-        db.remove(entry_key(&key))?;
-    }
-    Ok(Some(loaded))
 }
 
-fn is_behind(entry: &Entry, mark: LogPosition) -> bool {
-    matches!(entry.location, Location::Pack { pack, offset } if LogPosition { pack, offset } >= mark)
+fn read_all(
+    db: &sled::Db,
+    kinds: &[RecordKind],
+    sender: &mpsc::SyncSender<Result<Said, sled::Error>>,
+) -> Result<(), sled::Error> {
+    let mut facts = PackFacts::default();
+    let kind_of = |number: u16| kinds.get(usize::from(number)).copied();
+    let mut last = sled::IVec::default();
+    // One search a line and no iterator: sled lets go of nodes only after so many searches, and an iterator makes one for
+    // a node with all its lines, which leaves the whole index in memory.
+    while let Some((key, value)) = db.get_gt(&last)? {
+        last = key.clone();
+        let said = match parse_line(&key, &value, kind_of) {
+            Some(Line::Dead(pack, offset)) => {
+                facts.of(pack).dead.push(offset);
+                continue;
+            }
+            Some(Line::Recencies(pack, recencies)) => {
+                facts.of(pack).recencies.extend(recencies);
+                continue;
+            }
+            Some(Line::Page(pack, items)) => Said::Items(facts.of(pack).apply(items)),
+            Some(Line::File(entry)) => Said::File(entry),
+            Some(Line::Mark(_) | Line::Partition(..)) | None => continue,
+        };
+        if sender.send(Ok(said)).is_err() {
+            // Nobody waits for it any more.
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What is known of a pack's records before its pages are read. Its lines come in this order: dead, recencies, pages.
+#[derive(Default, Debug)]
+struct PackFacts {
+    pack: u32,
+    dead: Vec<u32>,
+    recencies: Vec<Recency>,
+}
+
+impl PackFacts {
+    fn of(&mut self, pack: u32) -> &mut Self {
+        if self.pack != pack {
+            *self = Self { pack, ..Self::default() };
+        }
+        self
+    }
+
+    /// Leaves out what is dead, and brings recency and hits up to date.
+    fn apply(&self, mut items: Vec<Item>) -> Vec<Item> {
+        items.retain_mut(|item| {
+            let Location::Pack { offset, .. } = item.location() else { return false };
+            if let Item::Put(entry) = item
+                && let Ok(at) = self.recencies.binary_search_by_key(&offset, |it| it.offset)
+            {
+                entry.recency_s = self.recencies[at].asked_s;
+                entry.hits = self.recencies[at].hits;
+            }
+            self.dead.binary_search(&offset).is_err()
+        });
+        items
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use crate::codec::Codec;
 use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
 use crate::error::DiskError;
+use crate::gate::Gate;
 use crate::indexer::IndexUpdate;
 use crate::io::Io;
 use crate::key::RecordKey;
@@ -21,7 +22,8 @@ use crate::layout::Layout;
 use crate::pack::{Pack, Packs};
 use crate::partitions::Partitions;
 use crate::queue::BoundedQueue;
-use crate::table::{Entry, Location, ShortKey, Table};
+use crate::slot::{Entry, Location, ShortKey, Shortener};
+use crate::table::{Offered, Table};
 use crate::usage::Counters;
 
 /// Updates that wait for the index; a full queue slows the writers down to what sled takes.
@@ -40,6 +42,7 @@ pub(crate) struct Inventory {
     pub(crate) io: Arc<dyn Io>,
     pub(crate) layout: Layout,
     pub(crate) salt: u64,
+    pub(crate) shortener: Shortener,
     pub(crate) codec: Codec,
     pub(crate) table: Table,
     pub(crate) partitions: Partitions,
@@ -51,6 +54,10 @@ pub(crate) struct Inventory {
     pub(crate) index_queue: BoundedQueue<IndexUpdate>,
     /// What the committer is asked to do.
     pub(crate) jobs: Arc<BoundedQueue<Job>>,
+    /// Opens when the table holds all that is stored. Before, what is not in it may be stored nevertheless.
+    pub(crate) loaded: Gate,
+    /// Set when the engine ends.
+    closing: AtomicBool,
     next_sequence: AtomicU64,
     /// The time as of the last [`Self::tick`], seconds since 1970: recency needs no better, and reading the clock costs
     /// as much as a lookup.
@@ -69,6 +76,7 @@ impl Inventory {
             io,
             layout,
             salt,
+            shortener: Shortener::new(salt),
             codec,
             table,
             partitions,
@@ -78,6 +86,8 @@ impl Inventory {
             durable: DurableState::default(),
             index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
             jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
+            loaded: Gate::default(),
+            closing: AtomicBool::new(false),
             next_sequence: AtomicU64::new(1),
             now_s: AtomicU32::new(0),
             poison: OnceLock::new(),
@@ -88,12 +98,17 @@ impl Inventory {
 
     /// The short form of a key whose partition is known; without one there can be no record.
     pub(crate) fn short_key(&self, key: &RecordKey) -> Option<ShortKey> {
-        self.partitions.number(key).map(|partition| ShortKey::new(partition, key))
+        self.partitions.number(key).map(|partition| self.shortener.key(partition, key))
     }
 
     /// The short form of a key that is about to be stored.
     pub(crate) fn intern(&self, key: &RecordKey) -> Result<ShortKey, DiskError> {
-        self.partitions.intern(key).map(|partition| ShortKey::new(partition, key))
+        self.partitions.intern(key).map(|partition| self.shortener.key(partition, key))
+    }
+
+    /// Whether an entry's key is the short form of `key`.
+    pub(crate) fn is_short_of(&self, entry: &Entry, key: &RecordKey) -> bool {
+        self.shortener.key(entry.key.partition, key) == entry.key
     }
 
     pub(crate) fn take_sequence(&self) -> u64 {
@@ -164,11 +179,35 @@ impl Inventory {
         inserted
     }
 
-    /// Forgets a key if it still is where the caller saw it.
+    /// Makes an entry findable that was read from the index or the log; the one further along the log stays.
+    pub(crate) fn offer(&self, entry: &Entry) -> Offered {
+        let offered = self.table.offer(entry);
+        match &offered {
+            Offered::Inserted => self.counters.count_in(entry),
+            Offered::Replaced(old) => {
+                self.counters.count_out(old);
+                self.counters.count_in(entry);
+            }
+            Offered::Ignored => {}
+        }
+        offered
+    }
+
+    /// Forgets a key if it is in a pack, before `at` in the log.
+    pub(crate) fn remove_before(&self, key: &ShortKey, at: Location) {
+        let is_before = |there| matches!(there, Location::Pack { .. }) && there < at;
+        if let Some(removed) = self.table.remove_if(key, is_before) {
+            self.counters.count_out(&removed);
+        }
+    }
+
+    /// Forgets a key if it still is where the caller saw it. For a pack, the log or the end of the pack says so too.
     pub(crate) fn remove_at(&self, key: &ShortKey, location: Location) -> Option<Entry> {
         let removed = self.table.remove_at(key, location)?;
         self.counters.count_out(&removed);
-        self.tell_index(IndexUpdate::Remove(*key));
+        if matches!(location, Location::File { .. }) {
+            self.tell_index(IndexUpdate::Dead(location));
+        }
         Some(removed)
     }
 
@@ -190,10 +229,21 @@ impl Inventory {
         units.insert(order, Unit::Pack { id: pack.id });
     }
 
-    /// Makes a blob file a unit of reclaiming.
+    /// Ends a pack: no reader finds it any more.
+    pub(crate) fn remove_pack(&self, id: u32) {
+        self.packs.remove(id);
+        self.tell_index(IndexUpdate::PackGone(id));
+    }
+
+    /// Makes a new blob file a unit of reclaiming.
     pub(crate) fn add_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
+        self.counters.grow_files(entry.record_bytes);
+        self.enlist_file(entry, path, sequence);
+    }
+
+    /// Makes a blob file, whose bytes are counted, a unit of reclaiming.
+    pub(crate) fn enlist_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
         let record_bytes = entry.record_bytes;
-        self.counters.grow_files(record_bytes);
         let unit = Unit::File { key: entry.key, path, sequence, record_bytes };
         self.units.lock().insert(sequence, unit);
     }
@@ -211,6 +261,15 @@ impl Inventory {
             units.remove(&order);
             self.counters.shrink_files(record_bytes);
         }
+    }
+
+    /// Tells the threads that work in the background to stop.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     pub(crate) fn tell_index(&self, update: IndexUpdate) {

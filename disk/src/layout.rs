@@ -9,6 +9,7 @@ use larder_protos::Hash;
 
 use crate::error::DiskError;
 use crate::io::{Io, OpenMode, read_full, write_full};
+use crate::pack::LAST_ID;
 
 const PRODUCT: &str = "larder-disk";
 const VERSION: &str = "1";
@@ -141,7 +142,7 @@ pub(crate) fn fan_of_prefix(prefix: &[u8]) -> u8 {
 /// The id in a pack's file name.
 pub(crate) fn parse_pack_name(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".pack").filter(|digits| digits.len() == 8)?;
-    parse_hex(digits).and_then(|id| u32::try_from(id).ok()).filter(|id| *id > 0)
+    parse_hex(digits).and_then(|id| u32::try_from(id).ok()).filter(|id| (1..=LAST_ID).contains(id))
 }
 
 /// The hash, in hex, and the sequence number in a blob file's name.
@@ -185,7 +186,8 @@ mod tests {
     fn names_of_packs() {
         let check = |name: &str, expect: Option<u32>| assert_eq!(parse_pack_name(name), expect);
         check("00000001.pack", Some(1));
-        check("ffffffff.pack", Some(u32::MAX));
+        check("7fffffff.pack", Some(u32::MAX >> 1));
+        check("80000000.pack", None);
         check("00000000.pack", None);
         check("0000000A.pack", None);
         check("1.pack", None);

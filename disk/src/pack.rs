@@ -4,11 +4,8 @@
 //! Units: offsets are bytes from the start of the file.
 //! Source: docs/design/disk-format.md, "Packs".
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-
-use parking_lot::RwLock;
 
 use crate::error::DiskError;
 use crate::io::{Io, IoFile, OpenMode, write_full};
@@ -24,6 +21,8 @@ const LARGEST_CAP_BYTES: u64 = 256 << 20;
 const MAGIC: [u8; 4] = [0x5B, 0x2A, 0x4D, 0x18];
 const INNER_MAGIC: [u8; 4] = *b"LrdP";
 const VERSION: u8 = 1;
+/// A place in a pack is told from a file by its top bit.
+pub(crate) const LAST_ID: u32 = u32::MAX >> 1;
 const CHECKSUM_AT: usize = HEADER_BYTES - 4;
 
 /// A place in the log: all packs, one after another.
@@ -41,23 +40,33 @@ pub(crate) struct Pack {
 }
 
 impl Pack {
-    /// Makes an empty pack that survives a power cut.
+    /// Makes an empty pack that survives a power cut, with the first free id from `id` on: a name may be taken by what is no
+    /// pack, and is left alone.
     pub(crate) fn create(
         io: &dyn Io,
         layout: &Layout,
-        id: u32,
+        mut id: u32,
         salt: u64,
     ) -> Result<Self, DiskError> {
+        let file = loop {
+            let path = layout.pack_file(id);
+            match io.open(&path, OpenMode::CreateNew) {
+                Ok(file) => break file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && id < LAST_ID => {
+                    id += 1;
+                }
+                Err(error) => return Err(DiskError::io("create", &path)(error)),
+            }
+        };
         let path = layout.pack_file(id);
-        let create = || -> io::Result<Arc<dyn IoFile>> {
-            let file = io.open(&path, OpenMode::CreateNew)?;
+        let write = || -> io::Result<Arc<dyn IoFile>> {
             let header = PackHeader { id, salt, created_unix_ms: io.unix_ms() }.to_bytes();
             write_full(&*file, &mut [IoSlice::new(&header)], 0)?;
             file.sync_data()?;
             io.sync_dir(&layout.packs_dir())?;
             Ok(file)
         };
-        match create() {
+        match write() {
             Ok(file) => Ok(Self { id, file }),
             Err(error) => {
                 // What is left of it would only be an empty pack at the next start.
@@ -112,24 +121,23 @@ impl PackHeader {
     }
 }
 
-/// The packs that are open.
+/// The packs that are open. Readers take no lock.
 #[derive(Default, Debug)]
 pub(crate) struct Packs {
-    /// Guards map operations; written when a pack comes or goes.
-    open: RwLock<BTreeMap<u32, Arc<Pack>>>,
+    open: papaya::HashMap<u32, Arc<Pack>>,
 }
 
 impl Packs {
     pub(crate) fn get(&self, id: u32) -> Option<Arc<Pack>> {
-        self.open.read().get(&id).cloned()
+        self.open.pin().get(&id).cloned()
     }
 
     pub(crate) fn insert(&self, pack: Arc<Pack>) {
-        self.open.write().insert(pack.id, pack);
+        self.open.pin().insert(pack.id, pack);
     }
 
-    pub(crate) fn remove(&self, id: u32) -> Option<Arc<Pack>> {
-        self.open.write().remove(&id)
+    pub(crate) fn remove(&self, id: u32) {
+        self.open.pin().remove(&id);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Numbers are never given back while the engine is open, and there are at most 65,535.
 
-use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use larder_protos::DigestFunction;
 use parking_lot::RwLock;
@@ -24,28 +25,41 @@ impl Partition {
     }
 }
 
-/// All partitions that have been seen.
+/// All partitions that have been seen. Looking one up takes no lock.
 #[derive(Default, Debug)]
 pub(crate) struct Partitions {
-    /// Guards two map operations; written once per new partition.
-    state: RwLock<State>,
-}
-
-#[derive(Default, Debug)]
-struct State {
     /// By keyspace; a row has a number for each kind and digest function.
-    rows: HashMap<Keyspace, Row>,
-    list: Vec<Partition>,
+    rows: papaya::HashMap<Keyspace, Arc<Row>>,
+    /// By number. Guards list operations; who adds a partition holds it until `rows` says so too.
+    list: RwLock<Vec<Partition>>,
 }
 
-type Row = [Option<u16>; 2 * DigestFunction::ALL.len()];
+/// The numbers of one keyspace's partitions, each one more than it is; 0 for none.
+#[derive(Default, Debug)]
+struct Row([AtomicU16; 2 * DigestFunction::ALL.len()]);
+
+impl Row {
+    fn number(&self, kind: RecordKind, function: DigestFunction) -> Option<u16> {
+        self.0[column(kind, function)].load(Ordering::Acquire).checked_sub(1)
+    }
+}
 
 impl Partitions {
     pub(crate) const LIMIT: usize = u16::MAX as usize;
 
-    /// The number of a key's partition, if there has been a record in it. `contains` pays for this each time.
+    /// The number of a key's partition, if there has been a record in it.
     pub(crate) fn number(&self, key: &RecordKey) -> Option<u16> {
-        self.state.read().rows.get(key.keyspace())?[column(key.kind(), key.function())]
+        self.number_of(key.kind(), key.function(), key.keyspace())
+    }
+
+    /// The number of a partition, if there has been a record in it.
+    pub(crate) fn number_of(
+        &self,
+        kind: RecordKind,
+        function: DigestFunction,
+        keyspace: &Keyspace,
+    ) -> Option<u16> {
+        self.rows.pin().get(keyspace)?.number(kind, function)
     }
 
     /// The number of a key's partition, a new one if need be.
@@ -60,26 +74,31 @@ impl Partitions {
 
     /// Adds a partition, unless it is there; `None` when all numbers are taken.
     pub(crate) fn push(&self, partition: Partition) -> Option<u16> {
-        let mut state = self.state.write();
-        let column = column(partition.kind, partition.function);
-        let known = state.rows.get(&partition.keyspace).and_then(|row| row[column]);
-        if known.is_some() {
-            return known;
+        let mut list = self.list.write();
+        let rows = self.rows.pin();
+        let row = rows.get_or_insert_with(partition.keyspace.clone(), Arc::default);
+        if let Some(known) = row.number(partition.kind, partition.function) {
+            return Some(known);
         }
-        let number = u16::try_from(state.list.len()).ok().filter(|number| *number < u16::MAX)?;
-        state.rows.entry(partition.keyspace.clone()).or_default()[column] = Some(number);
-        state.list.push(partition);
-        Some(number)
+        let next = u16::try_from(list.len() + 1).ok()?;
+        row.0[column(partition.kind, partition.function)].store(next, Ordering::Release);
+        list.push(partition);
+        Some(next - 1)
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> u16 {
-        u16::try_from(self.state.read().list.len()).unwrap_or(u16::MAX)
+        u16::try_from(self.list.read().len()).unwrap_or(u16::MAX)
+    }
+
+    /// What the partitions hold, by number.
+    pub(crate) fn kinds(&self) -> Vec<RecordKind> {
+        self.list.read().iter().map(|partition| partition.kind).collect()
     }
 
     /// What a number stands for.
     pub(crate) fn get(&self, number: u16) -> Option<Partition> {
-        self.state.read().list.get(usize::from(number)).cloned()
+        self.list.read().get(usize::from(number)).cloned()
     }
 }
 

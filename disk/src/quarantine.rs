@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use crate::codec::encode_removal;
 use crate::committer::{After, Committer, Job};
 use crate::error::DiskError;
+use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::key::RecordKey;
 use crate::layout::{fan_of, fan_of_prefix};
-use crate::table::{Entry, Location};
+use crate::slot::{Entry, Location};
 
 impl Inventory {
     /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it. Not for the
@@ -69,17 +70,25 @@ impl Inventory {
             return false;
         }
         self.counters.count_corrupt();
-        if let Location::File { sequence } = entry.location {
-            self.forget_file(sequence);
-            if let Some(path) = file {
-                // One that stays is found again at the next start, and dropped again when it is read.
-                let _ = self.io.remove_file(path);
+        match entry.location {
+            Location::Pack { .. } => self.tell_index(IndexUpdate::Dead(entry.location)),
+            Location::File { sequence } => {
+                self.forget_file(sequence);
+                if let Some(path) = file {
+                    // One that stays is found again at the next start, and dropped again when it is read.
+                    let _ = self.io.remove_file(path);
+                }
             }
         }
         true
     }
 
     fn bury(&self, key: &RecordKey, entry: &Entry) {
+        if !self.loaded.is_open() {
+            // A newer record may not have been read yet, and a removal would end that one too. Until the index is lost, it
+            // says what the log does not.
+            return;
+        }
         let job = Job::Bury { key: key.clone(), entry: *entry };
         let weight = job.weight();
         // Closed when the engine ends: what is listed again at the next start is dropped again when it is read.
@@ -98,10 +107,12 @@ impl std::fmt::Display for ShownPrefix<'_> {
 }
 
 impl Committer {
-    /// Writes down that a corrupt record is gone, unless its key is stored anew: then the newer record says so.
+    /// Writes down that a corrupt record is gone, unless its key is stored anew in a pack: then the newer record says so. Of
+    /// blob files removals say nothing.
     pub(crate) fn bury(&mut self, key: &RecordKey, entry: &Entry) {
         self.flush();
-        if self.inventory.table.get(&entry.key).is_some() {
+        let there = self.inventory.table.get(&entry.key);
+        if there.is_some_and(|there| matches!(there.location, Location::Pack { .. })) {
             return;
         }
         let now_ms = self.inventory.io.unix_ms();
@@ -111,7 +122,8 @@ impl Committer {
             return;
         }
         let (answer, _nobody_waits) = oneshot::channel();
-        let after = After::Remove { key: entry.key, location: entry.location, answer };
+        let at = self.next_location();
+        let after = After::Remove { key: entry.key, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
 
 /// A queue of weighted items. Who pushes waits while it is full; who pops takes what there is.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct BoundedQueue<T> {
     state: Mutex<State<T>>,
     filled: Condvar,
     drained: Condvar,
+    /// Says the same as `drained` to those who wait without a thread.
+    room: Notify,
 }
 
 #[derive(Debug)]
@@ -34,15 +37,40 @@ pub(crate) enum Popped<T> {
 impl<T> BoundedQueue<T> {
     pub(crate) fn new(limit: u64) -> Self {
         let state = State { items: VecDeque::new(), weight: 0, is_closed: false };
-        Self { limit, state: Mutex::new(state), filled: Condvar::new(), drained: Condvar::new() }
+        Self {
+            limit,
+            state: Mutex::new(state),
+            filled: Condvar::new(),
+            drained: Condvar::new(),
+            room: Notify::new(),
+        }
     }
 
     /// Waits for room and adds an item, or gives it back when the queue is closed. One item may be heavier than the limit.
     pub(crate) fn push(&self, item: T, weight: u64) -> Result<(), T> {
         let mut state = self.state.lock();
-        while !state.is_closed && state.weight > 0 && state.weight + weight > self.limit {
+        while !state.is_closed && !state.has_room(weight, self.limit) {
             self.drained.wait(&mut state);
         }
+        self.add(&mut state, item, weight)
+    }
+
+    /// The same without holding up a thread. Cancel-safe: the item is dropped.
+    pub(crate) async fn push_async(&self, item: T, weight: u64) -> Result<(), T> {
+        loop {
+            // Made before the look: room that is made after it is not missed.
+            let room = self.room.notified();
+            {
+                let mut state = self.state.lock();
+                if state.is_closed || state.has_room(weight, self.limit) {
+                    return self.add(&mut state, item, weight);
+                }
+            }
+            room.await;
+        }
+    }
+
+    fn add(&self, state: &mut State<T>, item: T, weight: u64) -> Result<(), T> {
         if state.is_closed {
             return Err(item);
         }
@@ -81,6 +109,7 @@ impl<T> BoundedQueue<T> {
         }
         state.weight -= taken;
         self.drained.notify_all();
+        self.room.notify_waiters();
         Popped::Batch(batch)
     }
 
@@ -89,5 +118,13 @@ impl<T> BoundedQueue<T> {
         self.state.lock().is_closed = true;
         self.filled.notify_all();
         self.drained.notify_all();
+        self.room.notify_waiters();
+    }
+}
+
+impl<T> State<T> {
+    /// One item may be heavier than the limit.
+    fn has_room(&self, weight: u64, limit: u64) -> bool {
+        self.weight == 0 || self.weight + weight <= limit
     }
 }

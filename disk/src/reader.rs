@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::io::{IoFile, OpenMode, read_full};
 use crate::key::RecordKey;
 use crate::prologue::{Effect, Encoding, FRAME_SIZE_BYTES, Place, Prologue, announced_bytes};
-use crate::table::{Entry, Location};
+use crate::slot::{Entry, Location};
 
 /// Records up to this size are read at once.
 const WHOLE_READ_BYTES: u64 = (FRAME_SIZE_BYTES + FRAME_SIZE_BYTES / 4) as u64;
@@ -32,6 +32,17 @@ pub enum Accepts {
     Raw,
     /// The blob's bytes, or, for the whole of it, the zstd frames as they are stored.
     RawOrZstd,
+}
+
+/// What was found where an entry points to.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+pub(crate) enum Opened {
+    Reader(RecordReader),
+    /// Nothing: it has been moved or evicted.
+    Gone,
+    /// A sound record of another key, whose short form is the same: a miss and no damage.
+    Another,
 }
 
 /// A record being read. All methods block.
@@ -58,16 +69,16 @@ pub struct RecordReader {
 }
 
 impl RecordReader {
-    /// Opens what `entry` points to; `None` when it is no longer there.
+    /// Opens what `entry` points to.
     pub(crate) fn open(
         inventory: &Arc<Inventory>,
         key: &RecordKey,
         entry: Entry,
         range: Range<u64>,
         accepts: Accepts,
-    ) -> Result<Option<Self>, DiskError> {
+    ) -> Result<Opened, DiskError> {
         let Some((file, base, place)) = open_location(inventory, key, entry.location)? else {
-            return Ok(None);
+            return Ok(Opened::Gone);
         };
         let first = if entry.record_bytes <= WHOLE_READ_BYTES {
             entry.record_bytes
@@ -87,6 +98,9 @@ impl RecordReader {
             Ok(prologue) => prologue,
             Err(error) => return Err(inventory.quarantine(key, &entry, &error.to_string())),
         };
+        if prologue.key != *key && inventory.is_short_of(&entry, &prologue.key) {
+            return Ok(Opened::Another);
+        }
         if prologue.key != *key || prologue.effect != Effect::Store {
             return Err(inventory.quarantine(key, &entry, "another record stands there"));
         }
@@ -115,7 +129,7 @@ impl RecordReader {
             prologue,
         };
         reader.skip_frames();
-        Ok(Some(reader))
+        Ok(Opened::Reader(reader))
     }
 
     /// How the chunks are encoded. zstd frames follow one another without anything between.
@@ -210,7 +224,7 @@ impl RecordReader {
     }
 }
 
-type Opened = (Arc<dyn IoFile>, u64, Place);
+type OpenFile = (Arc<dyn IoFile>, u64, Place);
 
 /// The file of a record, where it begins there, and what its checksum says of that. Packs stay open; a blob file is opened
 /// for each read: 4 µs beside the millisecond that decoding a MiB takes, and no cache of descriptors to bound.
@@ -218,7 +232,7 @@ fn open_location(
     inventory: &Inventory,
     key: &RecordKey,
     location: Location,
-) -> Result<Option<Opened>, DiskError> {
+) -> Result<Option<OpenFile>, DiskError> {
     match location {
         Location::Pack { pack, offset } => Ok(inventory.packs.get(pack).map(|open| {
             let place = Place::in_pack(inventory.salt, pack, offset);
@@ -233,6 +247,18 @@ fn open_location(
             }
         }
     }
+}
+
+/// The whole name of a record in a pack; `None` when it is no longer there.
+pub(crate) fn key_at(inventory: &Inventory, entry: &Entry) -> Result<Option<RecordKey>, DiskError> {
+    let Location::Pack { pack, offset } = entry.location else { return Ok(None) };
+    let Some(open) = inventory.packs.get(pack) else { return Ok(None) };
+    let length = entry.record_bytes.min(FIRST_READ_BYTES);
+    let head = read_bytes(&*open.file, length, u64::from(offset))
+        .map_err(DiskError::io("read", inventory.layout.data_dir()))?;
+    let prologue = Prologue::parse(&head, Place::in_pack(inventory.salt, pack, offset)).ok();
+    let key = prologue.filter(|it| it.effect == Effect::Store).map(|prologue| prologue.key);
+    Ok(key.filter(|key| inventory.is_short_of(entry, key)))
 }
 
 /// Up to `length` bytes: fewer where the file ends, which the checksums then notice.

@@ -10,7 +10,7 @@ use crate::error::DiskError;
 use crate::inventory::Unit;
 use crate::io::read_full;
 use crate::prologue::{Place, Prologue};
-use crate::table::{Entry, Location, ShortKey};
+use crate::slot::{Entry, Location, ShortKey};
 
 /// Reclaiming begins when less than one part in this many of the limit is free …
 const HIGH_WATERMARK_PART: u64 = 32;
@@ -32,8 +32,11 @@ impl Reclaim {
 }
 
 impl Committer {
-    /// Reclaims one unit if the watermarks say so.
+    /// Reclaims one unit if the watermarks say so, and all that is stored is known.
     pub(crate) fn reclaim_step(&mut self) {
+        if !self.inventory.loaded.is_open() {
+            return;
+        }
         let limit = self.limits.max_size_bytes;
         let used = self.inventory.counters.file_bytes();
         if used > limit - limit / HIGH_WATERMARK_PART {
@@ -54,6 +57,7 @@ impl Committer {
             if used_bytes + needed_bytes <= limit_bytes {
                 return Ok(());
             }
+            self.inventory.loaded.wait();
             if !self.reclaim_unit()? {
                 return Err(DiskError::Full { needed_bytes, used_bytes, limit_bytes });
             }
@@ -74,7 +78,7 @@ impl Committer {
                 }
                 Unit::File { key, path, sequence, record_bytes } => {
                     let location = Location::File { sequence };
-                    let touched = self.inventory.table.take_touched(&key, location);
+                    let touched = self.inventory.table.take_hits(&key, location) > 0;
                     let mut units = self.inventory.units.lock();
                     units.remove(&order);
                     if touched && chances > 0 {
@@ -129,7 +133,7 @@ impl Committer {
         for entry in &entries {
             self.evict(&entry.key, entry.location);
         }
-        self.inventory.packs.remove(id);
+        self.inventory.remove_pack(id);
         self.inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
         self.inventory.counters.shrink_files(length);
         Ok(())
@@ -143,7 +147,7 @@ impl Committer {
     ) -> Result<(), DiskError> {
         let mut has_moved = false;
         for entry in entries {
-            if !self.inventory.table.take_touched(&entry.key, entry.location)
+            if self.inventory.table.take_hits(&entry.key, entry.location) == 0
                 || entry.record_bytes > budget_bytes
             {
                 continue;

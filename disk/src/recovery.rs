@@ -1,29 +1,28 @@
-//! Opening a directory: what the index says, then what the log says behind its mark, then what lies in `blobs/`.
+//! Opening a directory: what must be known before anything can be appended. The rest is the [`Loader`]'s.
 //!
-//! Afterwards the table names exactly what can be read, as far as prologues and lengths tell, and the last pack ends with
-//! a good record.
+//! Afterwards the last pack ends with a good record, what stands in it behind the index's mark is in the table, and the
+//! loader knows what it has to read.
 //! Source: docs/design/disk-format.md, "Reading a pack from end to end" and "The index".
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
-
-use larder_protos::Hash;
 
 use crate::codec::Codec;
 use crate::error::DiskError;
-use crate::index::{self, Loaded, Survey};
-use crate::indexer::{Backlog, IndexUpdate};
+use crate::index::{self, Head};
+use crate::index_format::Mark;
+use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
-use crate::io::{Io, IoFile, OpenMode, read_full};
-use crate::key::RecordKind;
+use crate::io::{Io, OpenMode, read_full};
 use crate::layout::{Layout, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name};
+use crate::loader::{FoundFile, Loader, Scan};
 use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
 use crate::partitions::Partitions;
-use crate::prologue::{Effect, Place, Prologue, announced_bytes};
-use crate::scan::{Bodies, Found, Scanner};
-use crate::table::{Entry, Location, ShortKey, Table};
+use crate::prologue::{Place, Prologue};
+use crate::scan::{Bodies, Scanner};
+use crate::table::Table;
 
 /// What a directory holds, ready for the threads.
 #[derive(Debug)]
@@ -34,7 +33,9 @@ pub(crate) struct Recovered {
     pub(crate) db: Option<sled::Db>,
     pub(crate) known_partitions: u16,
     pub(crate) marked: LogPosition,
-    pub(crate) backlog: Backlog,
+    /// What the index does not know of the last pack.
+    pub(crate) backlog: Vec<IndexUpdate>,
+    pub(crate) loader: Loader,
 }
 
 /// A pack as it was found.
@@ -45,21 +46,13 @@ struct FoundPack {
     salt: Option<u64>,
 }
 
-/// A blob file as it was found.
-#[derive(Debug)]
-struct FoundFile {
-    path: PathBuf,
-    hash_hex: String,
-    length: u64,
-}
-
 /// Brings a directory back, or makes a new one. The caller holds its lock.
 pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recovered, DiskError> {
     let layout = Layout::new(&options.data_dir);
     let said_salt = layout.read_salt(&*io)?;
     layout.create_dirs(&*io)?;
     clear_tmp(&*io, &layout)?;
-    let packs = find_packs(&*io, &layout)?;
+    let mut packs = find_packs(&*io, &layout)?;
     let files = find_files(&*io, &layout)?;
     let salt = if let Some(salt) = said_salt {
         salt
@@ -68,36 +61,42 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
         layout.write_salt(&*io, salt)?;
         salt
     };
-    let survey = Survey {
-        packs: packs.iter().map(|(id, pack)| (*id, pack.length)).collect(),
-        files: files.iter().map(|(sequence, file)| (*sequence, file.length)).collect(),
+    leave_foreign(&mut packs, &layout, salt);
+    let (db, head) = index::open(&*io, &layout, options.index_cache_bytes, salt);
+    let (partitions, mark) = match head {
+        Some(Head { partitions, mark }) => (partitions, Some(mark)),
+        None => (Partitions::default(), None),
     };
-    let (db, loaded) = index::open(&*io, &layout, options.index_cache_bytes, salt, &survey);
-    let is_rebuild = loaded.is_none();
-    let (table, partitions, mark) = match loaded {
-        Some(Loaded { table, partitions, mark }) => (table, partitions, Some(mark)),
-        None => (Table::new(), Partitions::default(), None),
-    };
-    let marked = mark.map_or_else(LogPosition::default, |mark| mark.position);
+    let mut marked = mark.map_or_else(LogPosition::default, |mark| mark.position);
     let known_partitions = partitions.count();
     let codec = Codec::new(options.zstd_level);
-    let inventory = Inventory::new(io, (layout, salt), codec, (table, partitions));
+    let inventory = Inventory::new(io, (layout, salt), codec, (Table::new(), partitions));
     if let Some(mark) = mark {
         inventory.note_sequence(mark.sequence);
+        inventory.table.reserve(mark.records);
     }
-    let mut replay = Replay { inventory: &inventory, updates: Vec::new(), keeps: !is_rebuild };
+    for (sequence, file) in &files {
+        inventory.note_sequence(*sequence);
+        inventory.counters.grow_files(file.length);
+    }
+    let inventory = Arc::new(inventory);
+    let mut loader = Loader::new(Arc::clone(&inventory), mark.and(db.clone()), files);
+    let replay = Replay { inventory: &inventory, loader: &mut loader };
     let active = replay.packs(&packs, marked)?;
-    replay.files(files)?;
-    let updates = replay.updates;
-    inventory.table.for_each(|entry| inventory.counters.count_in(entry));
-    Ok(Recovered {
-        inventory: Arc::new(inventory),
-        active,
-        db,
-        known_partitions,
-        marked,
-        backlog: if is_rebuild { Backlog::WholeTable } else { Backlog::Updates(updates) },
-    })
+    let end = inventory.durable.synced();
+    if let (Some(db), Some(mark)) = (&db, mark)
+        && end < marked
+    {
+        tracing::warn!("the log ends before the place that the index covers; some of it is lost");
+        marked = end;
+        let mark = Mark { position: end, ..mark };
+        if !index::take_back(db, mark, &inventory.partitions) {
+            index::move_aside(&*inventory.io, &inventory.layout)?;
+            return recover(options, Arc::clone(&inventory.io));
+        }
+    }
+    let backlog = loader.take_updates();
+    Ok(Recovered { inventory, active, db, known_partitions, marked, backlog, loader })
 }
 
 /// Removes what was being written when the last engine ended.
@@ -128,13 +127,30 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
         read_full(&*file, &mut bytes, 0).map_err(DiskError::io("read", &path))?;
         let salt =
             PackHeader::parse(&bytes).filter(|header| header.id == id).map(|header| header.salt);
-        if salt.is_none() {
-            tracing::warn!(path = %path.display(), "the header of a pack is damaged; its records are searched");
-        }
         packs.insert(id, FoundPack { pack: Arc::new(Pack { id, file }), length, salt });
     }
     report_foreign(&dir, foreign);
     Ok(packs)
+}
+
+/// Leaves out what has a pack's name and neither its header nor a record.
+fn leave_foreign(packs: &mut BTreeMap<u32, FoundPack>, layout: &Layout, salt: u64) {
+    packs.retain(|id, found| {
+        if found.salt.is_some() {
+            return true;
+        }
+        let path = layout.pack_file(*id);
+        let path = path.display();
+        let mut scanner =
+            Scanner::new(&*found.pack.file, (salt, *id), 0, found.length, Bodies::Checked);
+        let is_pack = !matches!(scanner.next(), Ok(None));
+        if is_pack {
+            tracing::warn!(%path, "the header of a pack is damaged; its records are searched");
+        } else {
+            tracing::warn!(%path, "a file with a pack's name holds no record; it is left alone");
+        }
+        is_pack
+    });
 }
 
 fn find_files(io: &dyn Io, layout: &Layout) -> Result<HashMap<u64, FoundFile>, DiskError> {
@@ -170,18 +186,16 @@ fn report_foreign(dir: &std::path::Path, count: u32) {
     }
 }
 
-/// Brings the table up to what the disk holds.
+/// Reads the end of the log.
 struct Replay<'a> {
     inventory: &'a Inventory,
-    updates: Vec<IndexUpdate>,
-    /// Whether `updates` are wanted.
-    keeps: bool,
+    loader: &'a mut Loader,
 }
 
 impl Replay<'_> {
-    /// Reads the log behind `mark`, and returns the pack to append to.
+    /// Takes in the last pack behind `mark`, leaves the others to the loader, and returns the pack to append to.
     fn packs(
-        &mut self,
+        self,
         packs: &BTreeMap<u32, FoundPack>,
         mark: LogPosition,
     ) -> Result<(Arc<Pack>, u64), DiskError> {
@@ -190,40 +204,44 @@ impl Replay<'_> {
         let mut order = 0;
         for (id, found) in packs {
             order = self.first_sequence(found).unwrap_or(order + 1);
+            self.inventory.note_sequence(order);
             self.inventory.add_pack(&found.pack, order);
             self.inventory.counters.grow_files(found.length);
-            if *id < mark.pack {
-                continue;
-            }
-            let from = if *id == mark.pack { u64::from(mark.offset) } else { 0 };
-            let bodies = if Some(*id) == last { Bodies::Checked } else { Bodies::Trusted };
-            let good_end = self.pack(found, from, bodies)?;
-            if Some(*id) == last && found.salt.is_some() {
-                active = Some((found, good_end));
+            let covered = match id.cmp(&mark.pack) {
+                Ordering::Less => found.length,
+                Ordering::Equal if u64::from(mark.offset) <= found.length => mark.offset.into(),
+                // The mark's own pack is shorter than the index says: some of it is lost.
+                Ordering::Equal | Ordering::Greater => 0,
+            };
+            let scan = Scan { pack: Arc::clone(&found.pack), from: covered, length: found.length };
+            if Some(*id) == last {
+                let good_end = self.loader.scan(&scan, Bodies::Checked)?;
+                if found.salt.is_some() {
+                    active = Some((found, good_end));
+                }
+            } else {
+                self.loader.leave(scan);
             }
         }
-        let active = if let Some((found, end)) = active {
-            self.reopen(found, end)?
-        } else {
-            let id = last.unwrap_or_default().max(mark.pack).checked_add(1);
-            let inventory = self.inventory;
-            let pack = Pack::create(
-                &*inventory.io,
-                &inventory.layout,
-                id.ok_or(DiskError::Closed)?,
-                inventory.salt,
-            )?;
-            let pack = Arc::new(pack);
-            inventory.add_pack(&pack, inventory.take_sequence());
-            inventory.counters.grow_files(HEADER_BYTES as u64);
-            (pack, HEADER_BYTES as u64)
+        let active = match active {
+            Some((found, end)) => self.reopen(found, end)?,
+            None => self.begin_pack(last.unwrap_or_default().max(mark.pack))?,
         };
         let offset = u32::try_from(active.1).map_err(|_| DiskError::Closed)?;
         let end = LogPosition { pack: active.0.id, offset };
         self.inventory.durable.note_written(&active.0, end);
         self.inventory.durable.note_synced(end);
-        self.updates.push(IndexUpdate::Covered(end));
+        self.loader.tell_index(IndexUpdate::Covered(end));
         Ok(active)
+    }
+
+    fn begin_pack(&self, after: u32) -> Result<(Arc<Pack>, u64), DiskError> {
+        let inventory = self.inventory;
+        let next = after + 1;
+        let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, next, inventory.salt)?);
+        inventory.add_pack(&pack, inventory.take_sequence());
+        inventory.counters.grow_files(HEADER_BYTES as u64);
+        Ok((pack, HEADER_BYTES as u64))
     }
 
     fn first_sequence(&self, found: &FoundPack) -> Option<u64> {
@@ -245,131 +263,4 @@ impl Replay<'_> {
         found.pack.file.sync_data().map_err(DiskError::io("sync", &path))?;
         Ok((Arc::clone(&found.pack), end))
     }
-
-    /// Replays one pack and returns where its last good record ends.
-    fn pack(&mut self, found: &FoundPack, from: u64, bodies: Bodies) -> Result<u64, DiskError> {
-        let path = self.inventory.layout.pack_file(found.pack.id);
-        let from = from.min(found.length);
-        let origin = (self.inventory.salt, found.pack.id);
-        let mut scanner = Scanner::new(&*found.pack.file, origin, from, found.length, bodies);
-        while let Some(record) = scanner.next().map_err(DiskError::io("read", &path))? {
-            self.record(found.pack.id, &record)?;
-        }
-        let damaged_bytes = scanner.damaged_bytes();
-        if damaged_bytes > 0 {
-            let path = path.display();
-            tracing::warn!(%path, damaged_bytes, "a pack holds bytes that are no good record");
-        }
-        Ok(scanner.good_end())
-    }
-
-    fn record(&mut self, pack: u32, record: &Found) -> Result<(), DiskError> {
-        let prologue = &record.prologue;
-        self.inventory.note_sequence(prologue.sequence);
-        let key = self.inventory.intern(&prologue.key)?;
-        match prologue.effect {
-            Effect::Store => {
-                let location = Location::Pack { pack, offset: record.offset };
-                let entry = entry_of(prologue, key, location);
-                self.inventory.table.replace(&entry);
-                self.update(IndexUpdate::Put(entry));
-            }
-            // A blob file that is newer than the removal is taken in with the files.
-            Effect::Remove => {
-                self.inventory.table.remove(&key);
-                self.update(IndexUpdate::Remove(key));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes in the blob files.
-    fn files(&mut self, files: HashMap<u64, FoundFile>) -> Result<(), DiskError> {
-        let mut known = HashMap::new();
-        self.inventory.table.for_each(|entry| {
-            if let Location::File { sequence } = entry.location {
-                known.insert(sequence, *entry);
-            }
-        });
-        for (sequence, file) in files {
-            self.inventory.note_sequence(sequence);
-            let entry = match known.get(&sequence) {
-                Some(entry) => Some(*entry),
-                None => self.adopt(sequence, &file)?,
-            };
-            if let Some(entry) = entry {
-                self.inventory.add_file(&entry, file.path, sequence);
-            } else {
-                let io = &self.inventory.io;
-                io.remove_file(&file.path).map_err(DiskError::io("remove", &file.path))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The entry of a file that the index does not know; `None` when it is damaged or one too many.
-    fn adopt(&mut self, sequence: u64, file: &FoundFile) -> Result<Option<Entry>, DiskError> {
-        let open = self.inventory.io.open(&file.path, OpenMode::Read);
-        let open = open.map_err(DiskError::io("open", &file.path))?;
-        let prologue = read_prologue(&*open, file.length, Place::in_file(self.inventory.salt))
-            .map_err(DiskError::io("read", &file.path))?
-            .filter(|prologue| is_file_of(prologue, sequence, file));
-        let Some(prologue) = prologue else {
-            tracing::warn!(path = %file.path.display(), "a blob file is damaged; removing it");
-            return Ok(None);
-        };
-        let key = self.inventory.intern(&prologue.key)?;
-        let entry = entry_of(&prologue, key, Location::File { sequence });
-        if !self.inventory.table.insert_if_absent(&entry) {
-            return Ok(None);
-        }
-        self.update(IndexUpdate::Put(entry));
-        Ok(Some(entry))
-    }
-
-    fn update(&mut self, update: IndexUpdate) {
-        if self.keeps {
-            self.updates.push(update);
-        }
-    }
-}
-
-fn entry_of(prologue: &Prologue, key: ShortKey, location: Location) -> Entry {
-    Entry {
-        key,
-        kind: prologue.key.kind(),
-        location,
-        record_bytes: prologue.record_bytes(),
-        logical_size_bytes: prologue.logical_size_bytes,
-        encoding: prologue.encoding,
-        recency_s: u32::try_from(prologue.written_unix_ms / 1_000).unwrap_or(u32::MAX),
-    }
-}
-
-fn read_prologue(
-    file: &dyn IoFile,
-    file_bytes: u64,
-    place: Place,
-) -> std::io::Result<Option<Prologue>> {
-    let mut bytes = vec![0; 4_096];
-    let filled = read_full(file, &mut bytes, 0)?;
-    bytes.truncate(filled);
-    let Ok(announced) = announced_bytes(&bytes) else { return Ok(None) };
-    if announced as u64 > file_bytes {
-        return Ok(None);
-    }
-    if announced > filled {
-        bytes.resize(announced, 0);
-        read_full(file, &mut bytes, 0)?;
-    }
-    Ok(Prologue::parse(&bytes, place).ok())
-}
-
-fn is_file_of(prologue: &Prologue, sequence: u64, file: &FoundFile) -> bool {
-    let hash: &Hash = prologue.key.hash();
-    prologue.effect == Effect::Store
-        && prologue.key.kind() == RecordKind::Blob
-        && prologue.sequence == sequence
-        && prologue.record_bytes() == file.length
-        && hash.to_string() == file.hash_hex
 }

@@ -117,6 +117,8 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
+        // What is not in the table yet would be passed over.
+        self.inventory.loaded.wait();
         let mut round = Round::resume(&self.inventory, Arc::clone(&self.throttle) as _);
         self.show(&round);
         loop {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::scrub::ScrubUsage;
-use crate::table::Entry;
+use crate::slot::Entry;
 
 /// What an engine holds at one moment, and what it did since it was opened.
 #[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
@@ -26,6 +26,8 @@ pub struct Usage {
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes.
     pub writes_refused: bool,
+    /// Whether all that is stored is known yet; until then the numbers above grow without anybody's doing.
+    pub is_loaded: bool,
     /// The scrub.
     pub scrub: ScrubUsage,
 }
@@ -84,14 +86,18 @@ impl Counters {
         self.file_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn file_bytes(&self) -> u64 {
         self.file_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn usage(&self, limit_bytes: u64, writes_refused: bool) -> Usage {
+    pub(crate) fn usage(&self, limit_bytes: u64, writes_refused: bool, is_loaded: bool) -> Usage {
         let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
         Usage {
-            records: self.records.load(Ordering::Relaxed),
+            records: self.records(),
             logical_bytes: self.logical_bytes.load(Ordering::Relaxed),
             stored_bytes,
             dead_bytes: self.file_bytes().saturating_sub(stored_bytes),
@@ -100,6 +106,7 @@ impl Counters {
             evicted_bytes: self.evicted_bytes.load(Ordering::Relaxed),
             corrupt_records: self.corrupt_records.load(Ordering::Relaxed),
             writes_refused,
+            is_loaded,
             scrub: ScrubUsage::default(),
         }
     }

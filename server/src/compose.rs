@@ -6,12 +6,13 @@
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
 use larder_cas::{
-    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Keyspace,
-    Metered,
+    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
+    Keyspace, Metered,
 };
 use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
 use larder_protos::Hash;
@@ -36,13 +37,15 @@ pub struct Stacks {
     pub actions: Arc<dyn ActionStore>,
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
+    hot: Arc<HotTier>,
     engine: Arc<Engine>,
 }
 
 /// Tells the size of a blob that is named by its hash alone, as HTTP names it.
+#[async_trait]
 pub trait BlobSizes: Debug + Send + Sync + 'static {
-    /// The logical size, where the blob is known here. In memory, at once.
-    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
+    /// The logical size, where the blob is known here. In memory; only after a start a miss has to wait.
+    async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
 }
 
 /// What the stores hold, and what happened since the start.
@@ -64,6 +67,8 @@ pub struct UsageReport {
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes; reads go on.
     pub writes_refused: bool,
+    /// Whether all that is stored is known; after a start it is served as it is found.
+    pub is_loaded: bool,
 }
 
 /// The stores cannot be opened.
@@ -91,21 +96,31 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
     let hot = Arc::new(HotTier::new(disk, hot_options));
-    let coalesced = Arc::new(Coalesced::new(hot));
+    let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
     let blobs: Arc<dyn BlobStore> =
         Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
 
     let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot = Arc::new(HotActions::new(disk, actions_bytes));
-    let complete = Arc::new(Complete::new(hot, Arc::clone(&blobs), memo_bytes, registry));
+    let hot_actions = Arc::new(HotActions::new(disk, actions_bytes));
+    let complete = Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
     let metrics = ActionMetrics::register(registry);
     let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
-    Ok(Stacks { blobs, actions, sizes, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, engine })
 }
 
 impl Stacks {
+    /// The tier of blobs in memory.
+    pub fn hot(&self) -> &Arc<HotTier> {
+        &self.hot
+    }
+
+    /// What the tier of blobs in memory holds.
+    pub fn hot_stats(&self) -> HotStats {
+        self.hot.stats()
+    }
+
     /// What is stored, and the limit.
     pub fn usage(&self) -> UsageReport {
         let usage = self.engine.usage();
@@ -118,6 +133,7 @@ impl Stacks {
             evictions: usage.evictions,
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
+            is_loaded: usage.is_loaded,
         }
     }
 }
@@ -145,8 +161,9 @@ fn engine_options(config: &Config) -> EngineOptions {
 #[derive(Debug)]
 struct EngineSizes(Arc<Engine>);
 
+#[async_trait]
 impl BlobSizes for EngineSizes {
-    fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
-        self.0.blob_size(keyspace, hash)
+    async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
+        self.0.settled(|engine| engine.blob_size(keyspace, hash)).await
     }
 }

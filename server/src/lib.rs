@@ -3,12 +3,14 @@
 //! Start reading at [`run`]: what happens between a checked configuration and a server that runs.
 
 pub mod admin;
+pub mod background;
 mod bounded_read;
 pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
 pub mod lifecycle;
+pub mod memory;
 pub mod run;
 pub mod telemetry;
 pub mod transport;

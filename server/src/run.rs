@@ -6,26 +6,34 @@
 use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use larder_disk::DiskError;
 use prometheus_client::registry::Registry;
+use rustix::process::{Resource, getrlimit};
+use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, StoreView};
+use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::Config;
 use crate::edge::{Edge, HealthHandle};
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::telemetry::{Observed, RpcMetrics, UsageMetrics, register_process};
+use crate::memory::{HotLimit, MemoryReader};
+use crate::telemetry::{
+    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+};
 use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
 
-/// Well above what the clients of one server open, well below what file descriptors allow.
+/// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
 const CONNECTIONS_MAX: usize = 8192;
 /// Probes, a scraper, a person.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often it is looked whether memory is short.
+const MEMORY_READ_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts servers.
 #[derive(Debug)]
@@ -63,8 +71,10 @@ pub struct RunningServer {
     stacks: Stacks,
     health: HealthHandle,
     lifecycle: Arc<Lifecycle>,
+    ending: CancellationToken,
     clients: Transport,
     admin: Transport,
+    background: Option<Background>,
 }
 
 impl From<ComposeError> for StartError {
@@ -90,13 +100,19 @@ impl Server {
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
+        tracing::debug!(data_dir = %config.data_dir.display(), "opening the store");
         // The stores name their metrics without the product.
         let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
+        registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new();
-        let edge = Edge::new(&stacks, config, health.clone());
+        let ending = CancellationToken::new();
+        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
+        registry.register_collector(Box::new(InFlightMetrics(edge.budget().clone())));
         let clients = serve_clients(listener, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
+        let chores = vec![relieve_memory(&stacks)];
+        let background = Some(Background::start(chores).map_err(StartError::Thread)?);
 
         let stack = stacks.to_string();
         let counted = stacks.clone();
@@ -104,8 +120,46 @@ impl Server {
         admin.show_store(StoreView { registry, stack, usage });
         health.set_serving();
         lifecycle.advance(Phase::Serving);
-        Ok(RunningServer { addresses, stacks, health, lifecycle, clients, admin: admin_transport })
+        let admin = admin_transport;
+        Ok(RunningServer {
+            addresses,
+            stacks,
+            health,
+            lifecycle,
+            ending,
+            clients,
+            admin,
+            background,
+        })
     }
+}
+
+/// Lets the hot tier shrink while memory is short, and grow again.
+fn relieve_memory(stacks: &Stacks) -> Chore {
+    let hot = Arc::clone(stacks.hot());
+    let reader = MemoryReader::new(Path::new("/"));
+    let mut limit = HotLimit::new(hot.capacity_bytes());
+    let mut limit_bytes = hot.capacity_bytes();
+    every(MEMORY_READ_EVERY, move || {
+        let reading = reader.read();
+        let next_bytes = limit.next(reading);
+        if next_bytes < limit_bytes {
+            tracing::warn!(
+                from_bytes = limit_bytes,
+                to_bytes = next_bytes,
+                ?reading,
+                "memory is short: the hot tier shrinks"
+            );
+        } else if next_bytes > limit_bytes {
+            tracing::info!(
+                from_bytes = limit_bytes,
+                to_bytes = next_bytes,
+                "the hot tier grows again"
+            );
+        }
+        limit_bytes = next_bytes;
+        hot.set_limit(next_bytes);
+    })
 }
 
 fn serve_admin(listener: TcpListener, admin: &Arc<Admin>) -> io::Result<Transport> {
@@ -132,10 +186,32 @@ fn serve_clients(
     let options = TransportOptions {
         name: "worker",
         workers: config.workers,
-        max_connections: CONNECTIONS_MAX,
+        max_connections: connections_max(),
         drain_timeout: config.drain_timeout,
     };
     serve(listener, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
+}
+
+/// So many connections that files can still be opened for them, with a warning where that is fewer than usual.
+fn connections_max() -> usize {
+    let open_files = getrlimit(Resource::Nofile).current;
+    let max = connections_within(open_files);
+    if max < CONNECTIONS_MAX {
+        tracing::warn!(
+            connections = max,
+            open_files,
+            "few open files are allowed, so fewer connections are taken; raise `ulimit -n` or LimitNOFILE to {}",
+            2 * CONNECTIONS_MAX
+        );
+    }
+    max
+}
+
+/// Half of the descriptors at most: the other half is for packs, blob files and uploads. `None` is no limit.
+fn connections_within(open_files: Option<u64>) -> usize {
+    let half =
+        open_files.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX));
+    half.clamp(1, CONNECTIONS_MAX)
 }
 
 impl RunningServer {
@@ -153,6 +229,7 @@ impl RunningServer {
     pub fn shutdown(&self) {
         self.lifecycle.advance(Phase::Draining);
         self.health.set_draining();
+        self.ending.cancel();
         self.clients.drain();
     }
 
@@ -163,6 +240,7 @@ impl RunningServer {
 
     fn join(&mut self) {
         self.clients.join();
+        self.background = None;
         self.admin.drain();
         self.admin.join();
     }
@@ -172,5 +250,24 @@ impl Drop for RunningServer {
     fn drop(&mut self) {
         self.shutdown();
         self.join();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_descriptors_for_files() {
+        for (open_files, expect) in [
+            (None, 8192),
+            (Some(1 << 20), 8192),
+            (Some(16_384), 8192),
+            (Some(4096), 2048),
+            (Some(64), 32),
+            (Some(0), 1),
+        ] {
+            assert_eq!(connections_within(open_files), expect, "{open_files:?}");
+        }
     }
 }

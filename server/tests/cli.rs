@@ -4,6 +4,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -154,7 +155,17 @@ impl Running {
     }
 
     /// Adds the ports to a command that serves, and waits until it does.
-    fn spawn(mut command: Command) -> Self {
+    fn spawn(command: Command) -> Self {
+        let mut running = Self::spawn_only(command);
+        let event = running.event("listening");
+        running.address = event["address"].as_str().unwrap().parse().unwrap();
+        running.admin = event["admin_address"].as_str().unwrap().parse().unwrap();
+        assert_eq!(event["bazel"], format!("--remote_cache=grpc://{}", running.address));
+        running
+    }
+
+    /// The same without waiting; the addresses are not known then.
+    fn spawn_only(mut command: Command) -> Self {
         command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -162,17 +173,8 @@ impl Running {
         thread::spawn(move || {
             stderr.lines().map_while(Result::ok).try_for_each(|x| sender.send(x))
         });
-        let mut running = Self {
-            child,
-            lines,
-            address: "127.0.0.1:0".parse().unwrap(),
-            admin: "127.0.0.1:0".parse().unwrap(),
-        };
-        let event = running.event("listening");
-        running.address = event["address"].as_str().unwrap().parse().unwrap();
-        running.admin = event["admin_address"].as_str().unwrap().parse().unwrap();
-        assert_eq!(event["bazel"], format!("--remote_cache=grpc://{}", running.address));
-        running
+        let nowhere = "127.0.0.1:0".parse().unwrap();
+        Self { child, lines, address: nowhere, admin: nowhere }
     }
 
     /// Waits for the log event with this message.
@@ -222,9 +224,8 @@ fn get(address: SocketAddr, path: &str, header: &str) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-fn put_hello(address: SocketAddr) {
+fn put_hello(mut stream: TcpStream) {
     let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    let mut stream = TcpStream::connect(address).unwrap();
     let head = "host: x\r\nconnection: close\r\ncontent-length: 5";
     write!(stream, "PUT /cas/{hash} HTTP/1.1\r\n{head}\r\n\r\nhello").unwrap();
     let mut answer = String::new();
@@ -262,11 +263,67 @@ fn a_drain_waits_for_uploads_and_a_second_signal_does_not() {
     assert_eq!(running.exit_code(), Some(0));
 }
 
+/// A server whose store does not open until somebody reads the returned path: the lock is a pipe.
+fn starting(home: &TempDir) -> (Running, PathBuf) {
+    let data_dir = home.path().join("data");
+    std::fs::create_dir(&data_dir).unwrap();
+    let lock = data_dir.join("lock");
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let mut command = larder(home, &["serve", "--log-level=debug"]);
+    command.arg(format!("--data-dir={}", data_dir.display()));
+    let running = Running::spawn_only(command);
+    running.event("opening the store");
+    (running, lock)
+}
+
+#[test]
+fn a_signal_while_the_store_opens_waits_for_it() {
+    let home = home();
+    let (mut running, lock) = starting(&home);
+    running.signal(Signal::TERM);
+    running.event("stopping once the store is open");
+    let _reader = std::fs::File::open(lock).unwrap();
+    running.event("draining");
+    running.event("stopped");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_while_the_store_opens_does_not_wait() {
+    let home = home();
+    let (mut running, _lock) = starting(&home);
+    running.signal(Signal::TERM);
+    running.event("stopping once the store is open");
+    running.signal(Signal::TERM);
+    running.event("start cut short");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
+fn few_file_descriptors_mean_few_connections() {
+    let home = home();
+    let mut command = Command::new("/bin/sh");
+    command.args([
+        "-c",
+        "ulimit -n 128; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_larder"),
+        "serve",
+    ]);
+    command.env_clear().env("HOME", home.path()).arg("--workers=1");
+    let running = Running::spawn(command);
+    let connect = |_| TcpStream::connect(running.address).unwrap();
+    let mut connections: Vec<_> = (0..100).map(connect).collect();
+    let refusal = running.event("too many connections");
+    assert_eq!(refusal["limit"], 64);
+    // While all places are taken, descriptors are left for what is opened to store this.
+    put_hello(connections.swap_remove(0));
+}
+
 #[test]
 fn too_few_file_descriptors_end_nothing() {
     let home = home();
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder"), "serve"]);
+    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder"), "serve"]);
     command.env_clear().env("HOME", home.path()).arg("--workers=1");
     let mut running = Running::spawn(command);
     let connect = |_| TcpStream::connect(running.address).unwrap();
@@ -289,7 +346,7 @@ fn the_admin_port_tells() {
     assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
     assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
     get(running.address, ABSENT, "");
-    put_hello(running.address);
+    put_hello(TcpStream::connect(running.address).unwrap());
     let (status, metrics) = get(running.admin, "/metrics", "");
     assert_eq!(status, 200);
     for line in [

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use larder_protos::services::action_cache_client::ActionCacheClient;
 use larder_protos::services::byte_stream_client::ByteStreamClient;
 use larder_protos::services::capabilities_client::CapabilitiesClient;
@@ -118,10 +118,30 @@ impl TestServer {
 
     /// Sends a body in chunks, its length not announced; the status that comes back.
     pub async fn http_chunked(&self, method: &str, path: &str, chunks: Vec<Bytes>) -> StatusCode {
-        let frames = chunks.into_iter().map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
-        let body = StreamBody::new(futures_util::stream::iter(frames));
-        let request = Request::builder().method(method).uri(path).body(body);
+        let request = Request::builder().method(method).uri(path).body(in_chunks(chunks));
         exchange(self.address(), request.expect("a good request")).await.status()
+    }
+
+    /// The same over HTTP/2, where an empty frame says that the body has ended; its length is announced.
+    pub async fn http2_chunked(&self, method: &str, path: &str, chunks: Vec<Bytes>) -> StatusCode {
+        let stream = TcpStream::connect(self.address()).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("HTTP/2");
+        let uri = format!("http://{}{path}", self.address());
+        let length_bytes: usize = chunks.iter().map(Bytes::len).sum();
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header(http::header::CONTENT_LENGTH, length_bytes);
+        let request = request.body(in_chunks(chunks));
+        // The exchange owns the sender: with its end the connection ends too.
+        let exchange = async move {
+            let answer = sender.send_request(request.expect("a good request")).await;
+            answer.expect("an answer").status()
+        };
+        let (status, ended) = tokio::join!(exchange, connection);
+        ended.expect("a connection without faults");
+        status
     }
 
     /// One exchange with the admin port.
@@ -164,6 +184,13 @@ fn config(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
         disk_room: |_| None,
     };
     Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+fn in_chunks(
+    chunks: Vec<Bytes>,
+) -> impl Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static {
+    let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
+    StreamBody::new(futures_util::stream::iter(frames))
 }
 
 async fn exchange<B>(address: SocketAddr, mut request: Request<B>) -> Response<Bytes>

@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 
 use crate::io::{Io, OpenMode, read_full, write_full};
 use crate::layout::{Layout, fan_of_prefix};
-use crate::table::{Entry, Location};
+use crate::slot::{Entry, Location};
 
 const HEAD: &str = "larder-scrub 1";
 const LIMIT_BYTES: usize = 256;

@@ -16,7 +16,7 @@ use crate::key::RecordKey;
 use crate::layout::{fan_of_prefix, parse_blob_name};
 use crate::pace::{Pace, PacedFile};
 use crate::prologue::{Effect, Place, Prologue, announced_bytes};
-use crate::table::{Entry, Location};
+use crate::slot::{Entry, Location};
 use crate::window::Window;
 
 /// Records for which the table is looked through once; some megabytes of memory.
@@ -206,6 +206,7 @@ impl Round {
                     tracing::warn!(path = %path.display(), %error, "a blob file cannot be checked now");
                     self.skipped_records += 1;
                     self.bookmark.last = Turn::of(entry);
+                    tell(self.totals());
                     continue;
                 }
             };

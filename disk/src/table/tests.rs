@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::RecordKind;
+use crate::prologue::Encoding;
+use crate::slot::PREFIX_BYTES;
 
 fn entry(seed: u8, kind: RecordKind, size_bytes: u64, location: Location) -> Entry {
     let identity = if kind == RecordKind::Blob { size_bytes } else { 0 };
@@ -20,6 +23,7 @@ fn entry(seed: u8, kind: RecordKind, size_bytes: u64, location: Location) -> Ent
         logical_size_bytes: size_bytes,
         encoding: Encoding::Zstd,
         recency_s: 5,
+        hits: 0,
     }
 }
 
@@ -54,16 +58,31 @@ fn what_has_moved_meanwhile_is_left_alone() {
     assert_eq!(table.remove_at(&blob.key, THERE), None);
     assert_eq!(table.relocate(&blob.key, THERE, HERE), None);
     assert_eq!(table.relocate(&blob.key, HERE, THERE).unwrap().location, THERE);
-    assert!(!table.take_touched(&blob.key, THERE));
+    assert_eq!(table.take_hits(&blob.key, THERE), 0);
     assert!(table.touch(&blob.key, 77));
-    assert!(!table.take_touched(&blob.key, HERE));
-    assert!(table.take_touched(&blob.key, THERE));
-    assert!(!table.take_touched(&blob.key, THERE));
+    assert_eq!(table.take_hits(&blob.key, HERE), 0);
+    assert_eq!(table.take_hits(&blob.key, THERE), 1);
+    assert_eq!(table.take_hits(&blob.key, THERE), 0);
     assert_eq!(table.remove_at(&blob.key, THERE).unwrap().recency_s, 77);
     assert!(!table.touch(&blob.key, 78));
 }
 
 proptest! {
+    #[test]
+    fn many_keys_at_once_are_answered_as_one_by_one(seeds: Vec<(u8, bool)>) {
+        let table = Table::new();
+        let entries: Vec<_> =
+            seeds.iter().map(|(seed, _)| entry(*seed, RecordKind::Blob, 10, HERE)).collect();
+        for (entry, (_, is_there)) in entries.iter().zip(&seeds) {
+            if *is_there {
+                table.insert_if_absent(entry);
+            }
+        }
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
+        let expected: Vec<_> = keys.iter().map(|key| table.get(key).is_some()).collect();
+        prop_assert_eq!(table.touch_all(&keys, 9), expected);
+    }
+
     #[test]
     fn agrees_with_a_map(steps: Vec<(u8, u8, u16)>) {
         let table = Table::new();
@@ -78,7 +97,7 @@ proptest! {
                     model.entry(entry.key).or_insert(entry);
                 }
                 1 => prop_assert_eq!(table.replace(&entry), model.insert(entry.key, entry)),
-                _ => prop_assert_eq!(table.remove(&entry.key), model.remove(&entry.key)),
+                _ => prop_assert_eq!(table.remove_if(&entry.key, |_| true), model.remove(&entry.key)),
             }
             prop_assert_eq!(table.get(&entry.key), model.get(&entry.key).copied());
         }

@@ -5,6 +5,7 @@ mod eviction;
 mod faults;
 mod faulty;
 mod gated;
+mod loading;
 mod model;
 mod recovery;
 mod round_trip;

@@ -178,7 +178,15 @@ fn foreign_and_half_written_files_do_not_stop_a_start() {
     for name in ["packs/lost+found", "blobs/lost+found", "blobs/ab/dir", "lost+found"] {
         std::fs::create_dir_all(dir.path().join(name)).unwrap();
     }
-    let foreign = ["packs/README", "packs/1.pack", "blobs/ab/x", "tmp/editor~", "stray"];
+    let foreign = [
+        "packs/README",
+        "packs/1.pack",
+        "packs/00000002.pack",
+        "packs/ffffffff.pack",
+        "blobs/ab/x",
+        "tmp/editor~",
+        "stray",
+    ];
     for name in foreign {
         write(name);
     }
@@ -187,12 +195,12 @@ fn foreign_and_half_written_files_do_not_stop_a_start() {
     std::fs::write(dir.path().join("packs/00000009.pack"), b"").unwrap();
     let engine = open(dir.path());
     expect_all(&engine, &expected);
-    put_blob(&engine, b"into a pack behind the empty one");
+    put_blob(&engine, b"into the pack that was there");
     drop(engine);
     assert!(foreign.iter().all(|name| dir.path().join(name).exists()));
     assert!(!dir.path().join("tmp/000000000000000a.tmp").exists());
     assert_eq!(blob_files(dir.path()).iter().filter(|path| path.ends_with("x")).count(), 1);
-    assert!(dir.path().join("packs/0000000a.pack").exists());
+    assert!(!dir.path().join("packs/0000000a.pack").exists());
 }
 
 #[test]

@@ -23,12 +23,15 @@ pub(crate) fn options(data_dir: &Path) -> EngineOptions {
     }
 }
 
+/// An engine that knows all it stores.
 pub(crate) fn open(data_dir: &Path) -> Engine {
-    Engine::open(options(data_dir), Arc::new(RealIo)).unwrap()
+    open_with(options(data_dir), RealIo)
 }
 
 pub(crate) fn open_with(options: EngineOptions, io: impl Io) -> Engine {
-    Engine::open(options, Arc::new(io)).unwrap()
+    let engine = Engine::open(options, Arc::new(io)).unwrap();
+    engine.wait_loaded();
+    engine
 }
 
 pub(crate) fn keyspace() -> Keyspace {

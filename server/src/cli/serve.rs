@@ -34,15 +34,30 @@ pub(super) fn serve(config: &Config) -> Result<(), ServeError> {
     let outcome = runtime.block_on(async {
         let mut signals = Signals::install()?;
         let settings = config.clone();
-        let server = tokio::select! {
-            started = spawn_blocking(move || Server::start(&settings)) => started??,
+        let mut starting = spawn_blocking(move || Server::start(&settings));
+        let mut early_signal = None;
+        let started = tokio::select! {
+            started = &mut starting => started,
             name = signals.next() => {
-                tracing::info!(signal = name, "stopped before it was ready");
-                return Ok(());
+                // To end amid the opening is to crash: what was recovered so far would be recovered again.
+                tracing::info!(signal = name, "stopping once the store is open");
+                early_signal = Some(name);
+                tokio::select! {
+                    started = starting => started,
+                    name = signals.next() => {
+                        tracing::warn!(signal = name, "start cut short");
+                        return Ok(());
+                    }
+                }
             }
         };
-        announce(&server, config, style);
-        let name = signals.next().await;
+        let server = started??;
+        let name = if let Some(name) = early_signal {
+            name
+        } else {
+            announce(&server, config, style);
+            signals.next().await
+        };
         server.shutdown();
         tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         tokio::select! {

@@ -22,6 +22,9 @@ const HOT_CAPACITY_DEFAULT: ByteSize = ByteSize::mib(512);
 const HOT_BLOB_DEFAULT: ByteSize = ByteSize::mib(1);
 const INDEX_CACHE: RangeInclusive<ByteSize> = ByteSize::mib(1)..=ByteSize::gib(64);
 const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
+const IN_FLIGHT_DEFAULT: ByteSize = ByteSize::gib(1);
+/// One upload of each kind fits, and a batch.
+const IN_FLIGHT_MIN: ByteSize = ByteSize::mib(16);
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
 const ZSTD_LEVELS: RangeInclusive<i32> = 1..=19;
 const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
@@ -38,6 +41,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let index_cache = reader.within("index_cache", INDEX_CACHE);
     let workers = reader.value_or("workers", || Some(machine.cores));
     let workers = reader.held(workers, "workers", NonZeroUsize::MIN..=WORKERS_MAX);
+    let max_in_flight = reader.max_in_flight(machine);
     let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
     let level = reader.within("compression.level", ZSTD_LEVELS);
     let hot = reader.hot(machine);
@@ -54,6 +58,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             durability: durability?,
             index_cache: index_cache?,
             workers: workers?,
+            max_in_flight: max_in_flight?,
             drain_timeout: drain_timeout?,
             compression: Compression { level: level? },
             hot: hot?,
@@ -71,12 +76,15 @@ struct Reader {
 impl Reader {
     fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
         let listen: Option<SocketAddr> = self.value("listen");
-        let admin_listen = self.value("admin_listen");
+        let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
-        if let (Some(address), Some(false)) = (listen, unsafe_anonymous)
-            && !address.ip().to_canonical().is_loopback()
-        {
-            self.problems.push(Problem::Exposed { address });
+        let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+        if unsafe_anonymous == Some(false) {
+            let addresses = [("listen", listen), ("admin_listen", admin_listen)];
+            self.problems.extend(addresses.into_iter().filter_map(|(key, address)| {
+                let address = address.filter(is_exposed)?;
+                Some(Problem::Exposed { key, address })
+            }));
         }
         if let Some(address) = listen
             && listen == admin_listen
@@ -124,6 +132,13 @@ impl Reader {
             DurabilityWord::Interval => Some(Durability::Interval(interval?)),
             DurabilityWord::Sync => Some(Durability::Sync),
         }
+    }
+
+    fn max_in_flight(&mut self, machine: &Machine) -> Option<ByteSize> {
+        let quarter = ByteSize::bytes(machine.memory.as_bytes() / 4);
+        let default = IN_FLIGHT_DEFAULT.min(quarter).max(IN_FLIGHT_MIN);
+        let size = self.value_or("max_in_flight", || Some(default));
+        self.held(size, "max_in_flight", IN_FLIGHT_MIN..=machine.memory.max(IN_FLIGHT_MIN))
     }
 
     fn hot(&mut self, machine: &Machine) -> Option<Hot> {

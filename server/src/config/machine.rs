@@ -7,7 +7,7 @@ use std::thread;
 use etcetera::BaseStrategy as _;
 
 use super::ByteSize;
-use crate::bounded_read::bounded_read;
+use crate::memory::ControlGroup;
 
 /// The facts that defaults are made from. Plain values, so that a test can make one up.
 #[derive(Clone, Debug)]
@@ -47,18 +47,9 @@ fn memory() -> ByteSize {
     let info = rustix::system::sysinfo();
     #[allow(clippy::useless_conversion, reason = "the fields are as wide as the platform's long")]
     let physical_bytes = u64::from(info.totalram).saturating_mul(u64::from(info.mem_unit));
-    ByteSize::bytes(control_group_limit_bytes().map_or(physical_bytes, |x| x.min(physical_bytes)))
-}
-
-/// The limit of version 2 of control groups; `max`, no limit, is no number.
-fn control_group_limit_bytes() -> Option<u64> {
-    let membership = bounded_read(Path::new("/proc/self/cgroup"), 1 << 16).ok()?;
-    let own = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let own_directory = Path::new("/sys/fs/cgroup").join(own);
-    let limits = own_directory.ancestors().take_while(|path| path.starts_with("/sys/fs/cgroup"));
-    limits
-        .filter_map(|path| bounded_read(&path.join("memory.max"), 64).ok()?.trim().parse().ok())
-        .min()
+    let group = ControlGroup::of_process(Path::new("/"));
+    let limit_bytes = group.and_then(|group| group.limit_bytes());
+    ByteSize::bytes(limit_bytes.map_or(physical_bytes, |limit| limit.min(physical_bytes)))
 }
 
 fn disk_room(data_dir: &Path) -> Option<DiskRoom> {

@@ -46,11 +46,13 @@ pub struct Config {
     pub index_cache: ByteSize,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
+    /// Memory for requests in progress.
+    pub max_in_flight: ByteSize,
     /// How long requests in flight may take to end.
     pub drain_timeout: Duration,
     /// Whether listening beyond loopback was allowed.
     pub unsafe_anonymous: bool,
-    /// Blobs at rest.
+    /// Blobs at rest, and on the way to clients that take zstd.
     pub compression: Compression,
     /// The tier in memory.
     pub hot: Hot,
@@ -67,7 +69,7 @@ pub enum Durability {
     Sync,
 }
 
-/// Blobs at rest.
+/// Blobs at rest, and on the way to clients that take zstd.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Compression {
     /// zstd's level, 1 to 19.
@@ -137,6 +139,7 @@ impl Config {
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
             ("workers", Some(self.workers.show())),
+            ("max_in_flight", Some(self.max_in_flight.show())),
             ("drain_timeout", Some(self.drain_timeout.show())),
             ("unsafe_anonymous", Some(self.unsafe_anonymous.show())),
             ("compression.level", Some(self.compression.level.show())),

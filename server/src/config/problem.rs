@@ -80,10 +80,12 @@ pub enum Problem {
     },
     /// Reachable from other machines, and nobody is asked who they are.
     #[error(
-        "listen: {address} is reachable from other machines and there is no authentication; listen \
+        "{key}: {address} is reachable from other machines and there is no authentication; listen \
          on 127.0.0.1, or give --unsafe-anonymous if everyone who can connect may read and write"
     )]
     Exposed {
+        /// Which setting says so.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
     },

@@ -66,7 +66,8 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "ADDRESS",
         fallback: Fallback::Text("127.0.0.1:8981"),
         help: "Where health, metrics and status are read: /livez, /readyz, /metrics, /statusz.",
-        advice: "Shows settings and counters to whoever connects, never the content of blobs.",
+        advice: "Shows settings and counters to whoever connects, never the content of blobs; beyond \
+                 loopback only with unsafe_anonymous, like listen.",
     },
     Setting {
         key: "data_dir",
@@ -79,7 +80,8 @@ pub const SETTINGS: &[Setting] = &[
         key: "max_size",
         value_name: "SIZE",
         fallback: Fallback::Machine("50GiB, or half of the disk space it can have if that is less"),
-        help: "How much disk the data directory may take; the least recently used goes first.",
+        help: "How much disk the data directory may take; the oldest goes first, unless it was asked \
+               for since it was written.",
         advice: "Too small: larder_disk_evictions_total grows all day and yesterday's \
                  build is cold. Too large: the disk fills and uploads end with RESOURCE_EXHAUSTED.",
     },
@@ -122,6 +124,15 @@ pub const SETTINGS: &[Setting] = &[
                  not.",
     },
     Setting {
+        key: "max_in_flight",
+        value_name: "SIZE",
+        fallback: Fallback::Machine("1GiB, or a quarter of the memory if that is less"),
+        help: "Memory for the messages and blobs of all requests in progress together.",
+        advice: "Too small: larder_in_flight_waits_total grows, and with it the time of uploads; \
+                 requests that wait too long end with RESOURCE_EXHAUSTED. Too large: a burst of \
+                 uploads takes the memory that the page cache and the index need.",
+    },
+    Setting {
         key: "drain_timeout",
         value_name: "DURATION",
         fallback: Fallback::Text("30s"),
@@ -141,8 +152,9 @@ pub const SETTINGS: &[Setting] = &[
         key: "compression.level",
         value_name: "LEVEL",
         fallback: Fallback::Text("1"),
-        help: "zstd's level for blobs at rest, 1 to 19.",
-        advice: "Too large: uploads take CPU many times over for a few per cent of disk.",
+        help: "zstd's level for blobs at rest and for compressed reads of blobs that are not, 1 to 19.",
+        advice: "Too large: uploads, and reads of blobs fresh in memory, take CPU many times over \
+                 for a few per cent of disk and network.",
     },
     Setting {
         key: "hot.capacity",

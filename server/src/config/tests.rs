@@ -44,6 +44,7 @@ fn defaults_fit_the_machine() {
     assert_eq!(config.max_size, ByteSize::gib(20));
     assert_eq!(config.hot.capacity, ByteSize::mib(256));
     assert_eq!(config.workers.get(), 4);
+    assert_eq!(config.max_in_flight, ByteSize::mib(512));
     assert_eq!(config.max_blob_size, None);
 }
 
@@ -130,6 +131,10 @@ fn limits_that_depend_on_others() {
         (
             &[("listen", "0.0.0.0:8980")][..],
             "listen: 0.0.0.0:8980 is reachable from other machines",
+        ),
+        (
+            &[("admin_listen", "[::]:8981")],
+            "admin_listen: [::]:8981 is reachable from other machines",
         ),
         (&[("listen", "[::]:0")], "listen: [::]:0 is reachable from other machines"),
         (&[("listen", "127.0.0.1:8981")], "admin_listen: 127.0.0.1:8981 is the address of listen"),

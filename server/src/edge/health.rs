@@ -1,5 +1,6 @@
 //! [`HealthHandle`]: `grpc.health.v1`, which answers what the server's life says.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -94,9 +95,10 @@ impl Health for HealthHandle {
         if request.into_inner().service.is_empty() {
             return Ok(Response::new(self.changes().boxed()));
         }
-        // The protocol wants a watch of an unknown service to stay open.
+        // The protocol wants a watch of an unknown service to stay open; no longer than any other, though.
         let unknown = stream::iter([Ok(response(ServingStatus::ServiceUnknown))]);
-        Ok(Response::new(unknown.chain(stream::pending()).boxed()))
+        let until_the_drain = self.changes().filter(|_| ready(false));
+        Ok(Response::new(unknown.chain(until_the_drain).boxed()))
     }
 }
 

@@ -1,14 +1,18 @@
 //! The edge: the one place that knows the wire. It parses, enters the partition, calls the stacks and phrases the reply.
 
+mod budget;
 mod drainer;
 mod functions;
 mod grpc;
 mod health;
+mod held_body;
 mod http;
 mod limits;
 mod partition;
 mod service;
 mod status;
+mod working_set;
 
+pub use budget::{Budget, BudgetStats};
 pub use health::HealthHandle;
 pub use service::Edge;

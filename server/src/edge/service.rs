@@ -10,8 +10,10 @@ use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
 use larder_cas::BlobStore;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
+use super::budget::Budget;
 use super::drainer::Drainer;
 use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
@@ -25,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) budget: Budget,
     pub(crate) drainer: Drainer,
     pub(crate) zstd_level: i32,
     pub(crate) spool: Spool,
@@ -35,18 +38,26 @@ pub(crate) struct Shared {
 /// The public port's service: gRPC by content type, else the HTTP cache. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Edge {
+    budget: Budget,
     grpc: Arc<GrpcRouter>,
     http: Arc<HttpCache>,
 }
 
 impl Edge {
-    /// Serves `stacks`.
-    pub fn new(stacks: &Stacks, config: &Config, health: HealthHandle) -> Self {
+    /// Serves `stacks`. When the drain begins, `ending` is cancelled: what runs in the background ends soon.
+    pub fn new(
+        stacks: &Stacks,
+        config: &Config,
+        health: HealthHandle,
+        ending: CancellationToken,
+    ) -> Self {
+        let budget = Budget::new(config.max_in_flight.as_bytes());
         let shared = Arc::new(Shared {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
-            drainer: Drainer::new(),
+            budget: budget.clone(),
+            drainer: Drainer::new(ending),
             zstd_level: config.compression.level,
             spool: Spool {
                 directory: config.data_dir.clone(),
@@ -55,7 +66,12 @@ impl Edge {
             max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));
-        Self { grpc, http: Arc::new(HttpCache::new(shared)) }
+        Self { budget, grpc, http: Arc::new(HttpCache::new(shared)) }
+    }
+
+    /// The bytes of all requests in memory.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
     }
 
     async fn handle(self, request: Request<Incoming>) -> Response<Body> {

@@ -1,27 +1,51 @@
 //! From errors to status codes, for both protocols: the only place that chooses one, and that logs an error.
 
-use std::fmt::Display;
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use ::http::StatusCode;
 use larder_action_cache::{MalformedResult, OutlineError};
 use larder_cas::{ErrorClass, StoreError};
+use larder_disk::DiskError;
 use larder_protos::ParseError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
+use super::budget::BudgetError;
 use super::functions::FunctionError;
 
 /// How long a client should wait before it tries again to store what there was no room for.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// An error that a client may see, whichever protocol it speaks.
-pub(crate) trait EdgeError: Display {
+pub(crate) trait EdgeError: Error {
     /// Who must act.
     fn class(&self) -> ErrorClass;
 
     /// The status, where the class alone does not decide it.
     fn own_status(&self) -> Option<Status> {
+        None
+    }
+
+    /// The store's error that this one passes on, if it does.
+    fn store_error(&self) -> Option<&StoreError> {
+        None
+    }
+
+    /// Whether the client sent more than is taken: what HTTP has a code for.
+    fn is_too_large(&self) -> bool {
+        self.store_error().is_some_and(|error| {
+            matches!(
+                error,
+                StoreError::OverSizeLimit { .. }
+                    | StoreError::Disk { source: DiskError::TooLarge { .. } }
+            )
+        })
+    }
+
+    /// The HTTP code, where the class alone does not decide it.
+    fn own_http_code(&self) -> Option<StatusCode> {
         None
     }
 }
@@ -38,31 +62,37 @@ pub(crate) fn grpc_status<E: EdgeError>(error: E) -> Status {
         ErrorClass::Capacity => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             let code = Code::ResourceExhausted;
-            return Status::with_error_details(code, error.to_string(), details);
+            return Status::with_error_details(code, client_text(&error), details);
         }
         // The damaged copy is dropped: who tries again meets a miss, or a copy from elsewhere.
         ErrorClass::Corrupt => Code::Aborted,
         ErrorClass::Dependency => Code::Unavailable,
         ErrorClass::Internal => Code::Internal,
     };
-    Status::new(code, error.to_string())
+    Status::new(code, client_text(&error))
 }
 
 /// The error on HTTP: its code, and its text for the body.
 pub(crate) fn http_status<E: EdgeError>(error: E) -> (StatusCode, String) {
     log(&error);
+    if let Some(code) = error.own_http_code() {
+        return (code, error.to_string());
+    }
     let code = match error.class() {
+        _ if error.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorClass::Caller | ErrorClass::Interrupted => StatusCode::BAD_REQUEST,
         ErrorClass::Capacity => StatusCode::INSUFFICIENT_STORAGE,
         ErrorClass::Corrupt | ErrorClass::Dependency => StatusCode::SERVICE_UNAVAILABLE,
         ErrorClass::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    (code, error.to_string())
+    (code, client_text(&error))
 }
 
 /// ERROR means that a human must look; what callers do wrong is theirs to see.
 fn log<E: EdgeError>(error: &E) {
-    match error.class() {
+    let class = error.class();
+    let error = Causes(error);
+    match class {
         ErrorClass::Caller | ErrorClass::Interrupted => tracing::debug!(%error, "request refused"),
         ErrorClass::Capacity | ErrorClass::Corrupt | ErrorClass::Dependency => {
             tracing::warn!(%error, "request not served");
@@ -71,9 +101,50 @@ fn log<E: EdgeError>(error: &E) {
     }
 }
 
+/// What the client is told. The server's paths are not for it, nor is what only an operator can mend.
+fn client_text<E: EdgeError>(error: &E) -> String {
+    match error.store_error() {
+        Some(StoreError::Disk { source }) => match source {
+            DiskError::Io { operation, source, .. } => {
+                format!("the disk tier could not {operation} a file: {source}")
+            }
+            DiskError::TooLarge { .. }
+            | DiskError::Full { .. }
+            | DiskError::TooManyPartitions { .. }
+            | DiskError::Closed => error.to_string(),
+            _ => "the disk tier refused it; the server's log says why".to_owned(),
+        },
+        _ => error.to_string(),
+    }
+}
+
+/// An error and what caused it, down to what the system said. A cause that its effect tells already is left out.
+struct Causes<'a>(&'a dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut effect = self.0.to_string();
+        f.write_str(&effect)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            if !effect.ends_with(&text) {
+                write!(f, ": {text}")?;
+            }
+            effect = text;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
 impl EdgeError for StoreError {
     fn class(&self) -> ErrorClass {
         StoreError::class(self)
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        Some(self)
     }
 
     fn own_status(&self) -> Option<Status> {
@@ -86,11 +157,39 @@ impl EdgeError for StoreError {
     }
 }
 
+impl EdgeError for BudgetError {
+    fn class(&self) -> ErrorClass {
+        ErrorClass::Capacity
+    }
+
+    fn own_status(&self) -> Option<Status> {
+        match self {
+            // To come again would not help.
+            Self::TooLarge { .. } => Some(Status::resource_exhausted(self.to_string())),
+            Self::Busy { .. } => None,
+        }
+    }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        Some(match self {
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        })
+    }
+}
+
 impl EdgeError for OutlineError {
     fn class(&self) -> ErrorClass {
         match self {
             Self::Malformed { .. } => ErrorClass::Caller,
             Self::Store { source } => source.class(),
+        }
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Malformed { .. } => None,
+            Self::Store { source } => Some(source),
         }
     }
 }
@@ -110,5 +209,41 @@ impl EdgeError for FunctionError {
 impl EdgeError for ParseError {
     fn class(&self) -> ErrorClass {
         ErrorClass::Caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn no_room() -> StoreError {
+        let source = io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
+        let path = PathBuf::from("/data/packs/00000001");
+        DiskError::Io { operation: "append to", path, source: source.into() }.into()
+    }
+
+    #[test]
+    fn the_log_has_the_cause_and_the_path() {
+        assert_eq!(
+            Causes(&no_room()).to_string(),
+            "the disk tier: append to /data/packs/00000001: No space left on device (os error 28)"
+        );
+    }
+
+    #[test]
+    fn clients_get_the_cause_without_the_path() {
+        let text =
+            "the disk tier could not append to a file: No space left on device (os error 28)";
+        let status = grpc_status(no_room());
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, text));
+        assert_eq!(http_status(no_room()), (StatusCode::INSUFFICIENT_STORAGE, text.to_owned()));
+        let outlined = OutlineError::Store { source: no_room() };
+        assert_eq!(grpc_status(outlined).message(), text);
+        let reason = "a sync of /data/packs/00000001".into();
+        let poisoned = StoreError::from(DiskError::Poisoned { reason });
+        assert!(!grpc_status(poisoned).message().contains('/'));
     }
 }

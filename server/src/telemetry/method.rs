@@ -27,7 +27,7 @@ const RPCS: [(&str, &str); 15] = [
 ];
 
 /// Plain HTTP requests are known by their verb: their paths name blobs. `other` is the last.
-const REST: [&str; 4] = ["http/GET", "http/HEAD", "http/PUT", "other"];
+const REST: [&str; 5] = ["http/GET", "http/HEAD", "http/PUT", "http/DELETE", "other"];
 
 impl Method {
     /// How many there are.
@@ -78,6 +78,7 @@ mod tests {
             ("POST", "/google.bytestream.ByteStream/Read", false, "other"),
             ("GET", "/cas/00", false, "http/GET"),
             ("PUT", "/any/instance/ac/00", false, "http/PUT"),
+            ("DELETE", "/kv/00", false, "http/DELETE"),
             ("BREW", "/cas/00", false, "other"),
         ] {
             let request = Request::builder().method(verb).uri(path).body(()).unwrap();

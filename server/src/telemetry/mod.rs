@@ -1,6 +1,8 @@
 //! What the server says about itself: log lines, metrics, the observation of every request.
 
 mod call;
+mod hot;
+mod in_flight;
 mod log;
 mod method;
 mod observe;
@@ -8,6 +10,8 @@ mod process;
 mod rpc_metrics;
 mod usage;
 
+pub use self::hot::HotMetrics;
+pub use self::in_flight::InFlightMetrics;
 pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;

@@ -30,6 +30,11 @@ impl Collector for UsageMetrics {
                 "1 once a failed sync has ended writes",
                 u64::from(usage.writes_refused),
             ),
+            (
+                "larder_disk_loaded",
+                "1 once all that is stored is known; before, a miss waits for it",
+                u64::from(usage.is_loaded),
+            ),
         ];
         for (name, help, value) in gauges {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;

@@ -7,18 +7,20 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpService;
+use super::patient::{GREETING_TIMEOUT, Patient};
 use crate::telemetry::BoxError;
 
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
 const STREAMS_MAX: u32 = 4096;
 /// What one upload may send ahead: a round trip of 10 ms still moves 200 MB/s.
-const STREAM_WINDOW_BYTES: u32 = 2 << 20;
-/// What all uploads of a connection may send ahead.
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// What all uploads of a connection may send ahead. Only uploads that wait for memory leave it unread (`edge/budget.rs`).
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Fewer, larger frames cost less to take apart; the default is 16 KiB.
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// What waits for the socket, for each stream.
@@ -29,8 +31,6 @@ const HEADERS_BYTES_MAX: u32 = 64 << 10;
 const HTTP1_BUFFER_BYTES: usize = 256 << 10;
 /// Bazel cancels calls in bursts; the default of 20 would end the connection for it.
 const CANCELLED_STREAMS_MAX: usize = 1024;
-/// A client that says nothing at all gives its place up.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// hyper counts the pause between two requests too, and clients keep idle connections.
 const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
 /// Finds HTTP/2 clients that are gone without a word.
@@ -83,15 +83,91 @@ async fn try_serve<S: HttpService>(
     let stream = tokio::net::TcpStream::from_std(stream)?;
     tokio::select! {
         biased;
-        first = time::timeout(FIRST_BYTE_TIMEOUT, stream.readable()) => first??,
+        first = time::timeout(GREETING_TIMEOUT, stream.readable()) => first??,
         // A client that has not asked yet has nothing in flight.
         () = draining.cancelled() => return Ok(()),
     }
+    speak(stream, service, builder, draining).await
+}
+
+async fn speak<I, S>(
+    io: I,
+    service: S,
+    builder: &auto::Builder<TokioExecutor>,
+    draining: &CancellationToken,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: HttpService,
+{
     let service = TowerToHyperService::new(service);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let io = TokioIo::new(Patient::new(io));
+    let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
         () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::{BodyExt as _, Full};
+    use hyper::body::Incoming;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+    use tower::service_fn;
+
+    use super::super::patient::SILENCE_TIMEOUT;
+    use super::*;
+
+    /// Serves one connection whose client does what `client` says; how long that took, in seconds.
+    async fn seconds_served(client: impl AsyncFnOnce(&mut DuplexStream)) -> u64 {
+        let (mut ours, theirs) = duplex(1 << 16);
+        let service = service_fn(async |request: Request<Incoming>| {
+            // An answer comes after the whole body, or never.
+            let _broken = request.into_body().collect().await;
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+        });
+        let service = tower::util::BoxCloneService::new(service);
+        let (builder, draining) = (builder(), CancellationToken::new());
+        let begun = Instant::now();
+        let served = async {
+            let ended = speak(theirs, service, &builder, &draining);
+            let _how = time::timeout(Duration::from_hours(10), ended).await.expect("it ends");
+            begun.elapsed().as_secs()
+        };
+        let (seconds, ()) = tokio::join!(served, client(&mut ours));
+        seconds
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_a_greeting_gives_the_place_up() {
+        for (greeting, pause) in [("PRI", 0), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r", 0), ("PRI", 20)] {
+            let client = async |ours: &mut DuplexStream| {
+                for byte in greeting.as_bytes() {
+                    sleep(Duration::from_secs(pause)).await;
+                    let _closed = ours.write_all(&[*byte]).await;
+                }
+            };
+            assert_eq!(seconds_served(client).await, GREETING_TIMEOUT.as_secs(), "{greeting:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_may_be_slow_but_not_silent() {
+        let client = async |ours: &mut DuplexStream| {
+            ours.write_all(b"PUT / HTTP/1.1\r\ncontent-length: 100\r\n\r\n").await.expect("read");
+            for _ in 0..10 {
+                sleep(Duration::from_mins(4)).await;
+                ours.write_all(b"x").await.expect("still served");
+            }
+        };
+        let silent_since = Duration::from_mins(40);
+        assert_eq!(seconds_served(client).await, (silent_since + SILENCE_TIMEOUT).as_secs());
+    }
 }

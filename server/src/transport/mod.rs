@@ -11,6 +11,7 @@ mod acceptor;
 mod connection;
 mod listen;
 mod metrics;
+mod patient;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -31,6 +32,7 @@ use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
+pub(crate) use self::connection::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 pub use self::listen::{ListenError, listen};
 pub use self::metrics::TransportMetrics;
 use crate::telemetry::BoxError;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use prometheus_client::metrics::gauge::Gauge;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
@@ -25,6 +26,11 @@ pub(super) const BLOCKING_THREADS_MAX: usize = 8;
 
 /// Sockets on the way to a worker; the kernel's backlog holds the rest.
 const INBOX: usize = 64;
+
+/// The kernel asks a silent client whether it is there: first after this time, then so often, so many times.
+const KEEPALIVE_TIME: Duration = Duration::from_mins(1);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The acceptor's end: where it hands sockets over.
 pub(super) struct Seat {
@@ -71,6 +77,12 @@ impl Seat {
     ) -> io::Result<()> {
         // Without it small answers wait for the client's delayed acknowledgement: 44 ms (PEERS.md).
         stream.set_nodelay(true)?;
+        // A client that is gone without a word is found, also while it has nothing to say.
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_TIME)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         let stream = stream.into_std()?;
         let place = Place::take(Arc::clone(&self.connections), gauge.clone());
         let handover = Handover { stream, place };
@@ -140,4 +152,22 @@ fn begin<S: HttpService>(
         let _place = place;
         serve_connection(stream, service, &builder, &draining).await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sockets_are_handed_over_with_keepalive_and_without_delay() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let (seat, mut work) = channel(CancellationToken::new(), Duration::ZERO);
+        seat.hand_over(accepted, &Gauge::default()).await.unwrap();
+        let handed = work.inbox.recv().await.unwrap();
+        let socket = SockRef::from(&handed.stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        drop(client);
+    }
 }

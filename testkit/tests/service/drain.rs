@@ -49,6 +49,26 @@ async fn an_upload_in_flight_finishes_while_the_server_drains() {
 }
 
 #[tokio::test]
+async fn every_health_watch_ends_with_the_drain() {
+    let server = TestServer::start().await;
+    let mut health = HealthClient::new(server.channel());
+    for (service, expect) in
+        [("", ServingStatus::Serving), ("any.Service", ServingStatus::ServiceUnknown)]
+    {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut watch = health.watch(request).await.expect("a stream").into_inner();
+        let first = watch.message().await.expect("an answer").expect("a status");
+        assert_eq!(first.status(), expect);
+        if service.is_empty() {
+            continue;
+        }
+        server.begin_drain();
+        assert_eq!(watch.message().await.expect("a clean end"), None, "{service:?} has ended");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_admin_port_tells_what_is_so() {
     let server = TestServer::start().await;
     assert_eq!(server.admin("/readyz").await.status(), StatusCode::OK);

@@ -5,6 +5,8 @@ use http::{Method, Request, Response, StatusCode};
 use larder_protos::reapi::{ActionResult, GetActionResultRequest};
 use larder_testkit::TestServer;
 use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::client::{digest, read, sample, store};
 
@@ -207,5 +209,76 @@ async fn bodies_of_unknown_length_are_taken() {
         let refused = server.http_chunked("PUT", &other, chunks).await;
         assert_eq!(refused, StatusCode::BAD_REQUEST);
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_come_over_http2_too() {
+    let server = TestServer::start().await;
+    for size in [0, 1_000, 3_000_000] {
+        let blob = sample(size);
+        let path = format!("/cas/{}", digest(&blob).hash());
+        let chunks = || blob.chunks(100_000).map(Bytes::copy_from_slice).collect();
+        assert_eq!(server.http2_chunked("PUT", &path, chunks()).await, StatusCode::OK);
+        assert_eq!(server.http2_chunked("PUT", &path, chunks()).await, StatusCode::OK, "again");
+        assert!(get(&server, &path, &[]).await.body() == &blob);
+        let other = format!("/cas/{}", digest(b"other").hash());
+        let refused = server.http2_chunked("PUT", &other, chunks()).await;
+        assert_eq!(refused, StatusCode::BAD_REQUEST);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_413() {
+    let server = TestServer::start_with(&[("max_blob_size", "1MiB")]).await;
+    let blob = sample(3_000_000);
+    let path = format!("/cas/{}", digest(&blob).hash());
+    assert_eq!(put(&server, &path, blob.clone()).await, StatusCode::PAYLOAD_TOO_LARGE);
+    let chunks: Vec<_> = blob.chunks(100_000).map(Bytes::copy_from_slice).collect();
+    for path in [&path, "/kv/x"] {
+        let refused = server.http_chunked("PUT", path, chunks.clone()).await;
+        assert_eq!(refused, StatusCode::PAYLOAD_TOO_LARGE, "{path}");
+    }
+    let result = Bytes::from(zstd::encode_all(&vec![0; 66 << 20][..], 1).expect("in memory"));
+    let action = format!("/ac/{}", digest(b"action").hash());
+    let encoded = [("content-encoding", "zstd")];
+    let refused = call(&server, Method::PUT, &action, &encoded, result).await;
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    server.stop().await;
+}
+
+/// Sends a whole request before it reads anything, as simple clients do; the status.
+async fn send_then_read(stream: &mut TcpStream, head: &str, body: &[u8]) -> String {
+    let head = format!("{head} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n", body.len());
+    stream.write_all(format!("{head}\r\n").as_bytes()).await.expect("the head is taken");
+    stream.write_all(body).await.expect("the body is taken");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(stream.read_u8().await.expect("an answer"));
+    }
+    let answer = String::from_utf8(answer).expect("text");
+    let length = answer.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = length.expect("a length").parse().expect("a number");
+    stream.read_exact(&mut vec![0; length]).await.expect("a body");
+    answer.split(' ').nth(1).expect("a status").to_owned()
+}
+
+#[tokio::test]
+async fn a_refused_upload_is_read_to_its_end() {
+    let server = TestServer::start_with(&[("max_blob_size", "1MiB")]).await;
+    let mut stream = TcpStream::connect(server.address()).await.expect("it listens");
+    let blob = sample(20_000_000);
+    let path = format!("/cas/{}", digest(&blob).hash());
+    for (head, code) in [
+        (format!("PUT {path}"), "413"),
+        ("PUT /cas/abc".to_owned(), "400"),
+        (format!("POST {path}"), "405"),
+        ("PUT /elsewhere".to_owned(), "404"),
+        ("PUT /kv/key".to_owned(), "413"),
+    ] {
+        assert_eq!(send_then_read(&mut stream, &head, &blob).await, code, "{head}");
+    }
+    drop(stream);
     server.stop().await;
 }

@@ -11,3 +11,4 @@ mod find_missing;
 mod get_tree;
 mod hostile;
 mod http_cache;
+mod memory;

@@ -68,6 +68,7 @@ fn fill(data_dir: &Path) -> u64 {
 
 fn round(data_dir: &Path, reads: u32) -> Round {
     let recovered = recover(&options(data_dir), Arc::new(RealIo)).unwrap();
+    recovered.loader.run();
     Round::resume(&recovered.inventory, Arc::new(Patience(AtomicU32::new(reads))))
 }
 
@@ -79,7 +80,7 @@ fn a_round_that_is_stopped_again_and_again_checks_each_record_once() {
     let mut stops = 0;
     loop {
         // Enough for the largest record, which is read again from its beginning.
-        let mut round = round(dir.path(), 6);
+        let mut round = round(dir.path(), 8);
         assert_eq!(round.totals().records, seen, "the bookmark says where it was");
         round.begin_or_go_on();
         let outcome = round.run(&mut |now| {

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use larder_action_cache::{ActionEntry, InlineHints, inline, outline};
+use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline, outline};
 use larder_cas::RequestCx;
 use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use larder_protos::services::action_cache_server::ActionCache;
 use tonic::{Request, Response, Status};
 
+use super::admission::hold_of;
 use crate::edge::functions::Said;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::edge::working_set::message_bytes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ActionCacheService(pub(crate) Arc<Shared>);
@@ -22,6 +24,7 @@ impl ActionCache for ActionCacheService {
         &self,
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
+        let hold = hold_of(&request);
         let request = request.into_inner();
         let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
         let said = Said::by(request.digest_function).map_err(grpc_status)?;
@@ -31,6 +34,12 @@ impl ActionCache for ActionCacheService {
         let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
         let entry = found
             .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;
+        let mut needed_bytes = message_bytes(entry.encoded().len() as u64);
+        if request.inline_stdout || request.inline_stderr || !request.inline_output_files.is_empty()
+        {
+            needed_bytes += MAX_INLINED_BYTES;
+        }
+        hold.cover(needed_bytes).await.map_err(grpc_status)?;
         let mut result = entry.result().clone();
         let hints = InlineHints {
             stdout: request.inline_stdout,

@@ -15,21 +15,24 @@ use larder_protos::reapi::{
 use larder_protos::rpc;
 use tonic::{Code, Status};
 
+use crate::edge::budget::Hold;
 use crate::edge::functions::Said;
 use crate::edge::limits::{BATCH_CONCURRENCY, MAX_BATCH_BYTES};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::edge::working_set::{batch_answer_bytes, batched_bytes};
 
 /// Stores each blob that is what it claims to be.
 pub(crate) async fn update(
     shared: &Shared,
+    hold: &Hold,
     request: BatchUpdateBlobsRequest,
 ) -> Result<BatchUpdateBlobsResponse, Status> {
     let batch = Batch::new(shared, &request.instance_name, request.digest_function)?;
     let sent_bytes = request.requests.iter().map(|request| request.data.len() as u64).sum();
     check_total("the blobs of this batch", sent_bytes)?;
-    let stored = request.requests.into_iter().map(|request| batch.store_one(request));
+    let stored = request.requests.into_iter().map(|request| batch.store_one(hold, request));
     let responses = stream::iter(stored).buffered(BATCH_CONCURRENCY).collect().await;
     Ok(BatchUpdateBlobsResponse { responses })
 }
@@ -37,13 +40,16 @@ pub(crate) async fn update(
 /// Reads each blob that is there.
 pub(crate) async fn read(
     shared: &Shared,
+    hold: &Hold,
     request: BatchReadBlobsRequest,
 ) -> Result<BatchReadBlobsResponse, Status> {
     let batch = Batch::new(shared, &request.instance_name, request.digest_function)?;
     // What counts is what is asked for: a small message could name one large blob a thousand times.
     let asked = request.digests.iter();
     let asked_bytes = asked.map(|digest| u64::try_from(digest.size_bytes).unwrap_or(0));
-    check_total("the blobs asked for", asked_bytes.fold(0, u64::saturating_add))?;
+    let asked_bytes = asked_bytes.fold(0, u64::saturating_add);
+    check_total("the blobs asked for", asked_bytes)?;
+    hold.cover(batch_answer_bytes(asked_bytes)).await.map_err(grpc_status)?;
     let takes_zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let reads = request.digests.into_iter().map(|digest| batch.read_one(&cx, digest));
@@ -66,25 +72,30 @@ impl<'a> Batch<'a> {
 
     async fn store_one(
         &self,
+        hold: &Hold,
         request: batch_update_blobs_request::Request,
     ) -> batch_update_blobs_response::Response {
         let batch_update_blobs_request::Request { digest, data, compressor } = request;
-        let stored = self.try_store_one(digest.as_ref(), data, compressor).await;
+        let stored = self.try_store_one(hold, digest.as_ref(), data, compressor).await;
         let status = Some(stored.err().map_or_else(ok, rpc_status));
         batch_update_blobs_response::Response { digest, status }
     }
 
     async fn try_store_one(
         &self,
+        hold: &Hold,
         digest: Option<&ProtoDigest>,
         data: Bytes,
         compressor: i32,
     ) -> Result<(), Status> {
         let digest = self.said.require("digest", digest).map_err(grpc_status)?;
-        let encoding = match Compressor::from_proto(compressor).map_err(grpc_status)? {
+        let compressor = Compressor::from_proto(compressor).map_err(grpc_status)?;
+        let encoding = match compressor {
             Compressor::Identity => Encoding::Raw,
             Compressor::Zstd => Encoding::Zstd,
         };
+        let _decoded =
+            hold.lend(batched_bytes(compressor, digest.size_bytes())).map_err(grpc_status)?;
         let untrusted = UntrustedPayload::from_bytes(encoding, data);
         let payload = untrusted.verify(&digest).await.map_err(grpc_status)?;
         let key = self.partition.blob(digest);

@@ -13,12 +13,14 @@ use larder_protos::services::byte_stream_server::ByteStream;
 use larder_protos::{Compressor, DigestFunction, InstanceName, ReadName, WriteName};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::admission::hold_of;
 use super::upload;
 use crate::edge::functions::{self, FunctionError};
 use crate::edge::limits::MAX_READ_CHUNK_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::edge::working_set::download_bytes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ByteStreamService(pub(crate) Arc<Shared>);
@@ -31,6 +33,7 @@ impl ByteStream for ByteStreamService {
         &self,
         request: Request<ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
+        let hold = hold_of(&request);
         let ReadRequest { resource_name, read_offset, read_limit } = request.into_inner();
         let name = ReadName::parse(&resource_name, unmarked).map_err(grpc_status)?;
         functions::check_served(name.digest.function()).map_err(grpc_status)?;
@@ -40,6 +43,9 @@ impl ByteStream for ByteStreamService {
             Compressor::Identity => RequestCx::RAW,
             Compressor::Zstd => RequestCx::RAW_OR_ZSTD,
         };
+        let wanted = range.within(&name.digest).map_err(grpc_status)?;
+        let needed_bytes = download_bytes(wanted.end - wanted.start);
+        hold.cover(needed_bytes).await.map_err(grpc_status)?;
         let found = self.0.blobs.get(&cx, &key, range).await.map_err(grpc_status)?;
         let payload = found.ok_or_else(|| Status::not_found(format!("blob {key} is absent")))?;
         let payload = match name.compressor {
@@ -53,7 +59,10 @@ impl ByteStream for ByteStreamService {
         &self,
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
-        let committed_size = upload::receive(&self.0, request.into_inner()).await?;
+        let hold = hold_of(&request);
+        let committed_size = upload::receive(&self.0, &hold, request.into_inner()).await?;
+        // The answer takes nothing, and its client may go on sending.
+        hold.discard_rest();
         Ok(Response::new(WriteResponse { committed_size }))
     }
 

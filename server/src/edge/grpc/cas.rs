@@ -13,8 +13,10 @@ use larder_protos::reapi::{
 use larder_protos::services::content_addressable_storage_server::ContentAddressableStorage;
 use tonic::{Request, Response, Status};
 
+use super::admission::hold_of;
 use super::{batch, get_tree};
 use crate::edge::functions::Said;
+use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -45,20 +47,23 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
-        batch::update(&self.0, request.into_inner()).await.map(Response::new)
+        let hold = hold_of(&request);
+        batch::update(&self.0, &hold, request.into_inner()).await.map(Response::new)
     }
 
     async fn batch_read_blobs(
         &self,
         request: Request<BatchReadBlobsRequest>,
     ) -> Result<Response<BatchReadBlobsResponse>, Status> {
-        batch::read(&self.0, request.into_inner()).await.map(Response::new)
+        let hold = hold_of(&request);
+        batch::read(&self.0, &hold, request.into_inner()).await.map(Response::new)
     }
 
     async fn get_tree(
         &self,
         request: Request<GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
+        hold_of(&request).cover(MAX_BATCH_BYTES).await.map_err(grpc_status)?;
         get_tree::pages(Arc::clone(&self.0), request.into_inner()).await.map(Response::new)
     }
 }

@@ -1,10 +1,12 @@
 //! The gRPC services.
 
 mod action_cache;
+mod admission;
 mod batch;
 mod byte_stream;
 mod capabilities;
 mod cas;
+mod framing;
 mod get_tree;
 mod reflection;
 mod router;

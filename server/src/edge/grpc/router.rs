@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ::http::{Request, Response};
+use http_body_util::BodyDataStream;
 use hyper::body::Incoming;
 use larder_protos::services::action_cache_server::ActionCacheServer;
 use larder_protos::services::byte_stream_server::ByteStreamServer;
@@ -14,11 +15,13 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use super::action_cache::ActionCacheService;
+use super::admission::{Admitted, AdmittedBody, admit};
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
 use super::reflection;
 use crate::edge::health::HealthHandle;
+use crate::edge::held_body::held;
 use crate::edge::limits::MAX_MESSAGE_BYTES;
 use crate::edge::service::Shared;
 
@@ -30,6 +33,7 @@ pub(crate) struct GrpcRouter {
     action_cache: ActionCacheServer<ActionCacheService>,
     capabilities: CapabilitiesServer<CapabilitiesService>,
     others: Routes,
+    shared: Arc<Shared>,
 }
 
 impl GrpcRouter {
@@ -50,10 +54,21 @@ impl GrpcRouter {
             others: Routes::new(health.service())
                 .add_service(reflection::v1())
                 .add_service(reflection::v1alpha()),
+            shared: Arc::clone(shared),
         }
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        match admit(&self.shared.budget, request).await {
+            Ok(Admitted { request, hold }) => held(self.dispatch(request).await, hold),
+            Err((status, rest)) => {
+                self.shared.drainer.drain(BodyDataStream::new(rest));
+                status.into_http()
+            }
+        }
+    }
+
+    async fn dispatch(&self, request: Request<AdmittedBody>) -> Response<Body> {
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let response = match service {
             ByteStreamServer::<ByteStreamService>::NAME => {

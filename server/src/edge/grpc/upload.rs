@@ -12,6 +12,7 @@ use tonic::{Status, Streaming};
 
 use super::byte_stream::{signed, write_name};
 use super::write_session::{SessionError, WriteSession};
+use crate::edge::budget::Hold;
 use crate::edge::drainer::Drainer;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -23,6 +24,7 @@ const COMMITTED_EARLY_COMPRESSED: i64 = -1;
 /// Receives one upload and stores it. Returns `committed_size`.
 pub(crate) async fn receive(
     shared: &Arc<Shared>,
+    hold: &Arc<Hold>,
     mut messages: Streaming<WriteRequest>,
 ) -> Result<i64, Status> {
     let first = messages.message().await?;
@@ -36,6 +38,7 @@ pub(crate) async fn receive(
         Compressor::Zstd => COMMITTED_EARLY_COMPRESSED,
     };
     if !first.finish_write && is_present(shared, &key).await? {
+        hold.discard_rest();
         shared.drainer.drain(messages);
         return Ok(early);
     }
@@ -47,6 +50,7 @@ pub(crate) async fn receive(
         messages: Some(messages),
         sent_bytes: Arc::clone(&sent_bytes),
         drainer: shared.drainer.clone(),
+        hold: Arc::clone(hold),
     };
     let encoding = match name.compressor {
         Compressor::Identity => Encoding::Raw,
@@ -77,11 +81,13 @@ struct Chunks {
     messages: Option<Streaming<WriteRequest>>,
     sent_bytes: Arc<AtomicU64>,
     drainer: Drainer,
+    hold: Arc<Hold>,
 }
 
 impl Drop for Chunks {
     fn drop(&mut self) {
         if let Some(messages) = self.messages.take() {
+            self.hold.discard_rest();
             self.drainer.drain(messages);
         }
     }

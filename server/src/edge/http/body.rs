@@ -1,15 +1,76 @@
 //! The bytes of a request's body: as they come, decoded, or whole.
 
-use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use ::http::{HeaderMap, Request};
 use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use http_body_util::BodyDataStream;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use larder_cas::{Encoding, StoreError, UntrustedStream, zstd_codec};
-use larder_protos::Hash;
+use larder_protos::{Compressor, Hash};
 use thiserror::Error;
+
+use crate::edge::budget::{BudgetError, Hold};
+use crate::edge::drainer::Drainer;
+use crate::edge::service::Shared;
+use crate::edge::working_set::{message_bytes, upload_bytes};
+
+/// What a connection reads at a time, at most.
+const CHUNK_BYTES: u64 = 256 * 1024;
+
+/// A request whose body is drained.
+pub(super) type CacheRequest = Request<RequestBody>;
+
+/// The chunks of a request's body. What is not read of it, because the answer is known before its end, is drained.
+pub(super) struct RequestBody {
+    /// `None` once it has ended.
+    rest: Option<BodyDataStream<Incoming>>,
+    drainer: Drainer,
+    /// The client sends nothing before it is told to go on, which reading tells it.
+    waits_to_be_read: bool,
+}
+
+impl RequestBody {
+    /// Puts the body of `request` into the care of `drainer`.
+    pub(super) fn of(request: Request<Incoming>, drainer: &Drainer) -> CacheRequest {
+        let waits_to_be_read = request.headers().contains_key(EXPECT);
+        let drainer = drainer.clone();
+        request.map(|body| {
+            let rest = (!body.is_end_stream()).then(|| BodyDataStream::new(body));
+            Self { rest, drainer, waits_to_be_read }
+        })
+    }
+}
+
+impl Stream for RequestBody {
+    type Item = Result<Bytes, hyper::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.waits_to_be_read = false;
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let next = ready!(rest.poll_next_unpin(cx));
+        if !matches!(next, Some(Ok(_))) {
+            self.rest = None;
+        }
+        Poll::Ready(next)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(rest) = self.rest.take()
+            && !self.waits_to_be_read
+        {
+            self.drainer.drain(rest);
+        }
+    }
+}
 
 /// What is wrong with a body before anything of it is believed.
 #[derive(Debug, Error)]
@@ -18,10 +79,10 @@ pub(super) enum BodyError {
     Encoding { encoding: String },
     #[error("the body is over the limit of {limit_bytes} B")]
     TooLarge { limit_bytes: u64 },
-    #[error("the body could not be kept until its end: {source}")]
-    Spool {
+    #[error(transparent)]
+    Budget {
         #[from]
-        source: std::io::Error,
+        source: BudgetError,
     },
     #[error(transparent)]
     Store {
@@ -48,9 +109,35 @@ pub(super) fn length_bytes(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// What the upload of a blob needs.
+pub(super) fn blob_bytes(encoding: Encoding, length_bytes: Option<u64>) -> u64 {
+    match (encoding, length_bytes) {
+        (Encoding::Raw, Some(length_bytes)) => {
+            let chunk_bytes = CHUNK_BYTES.min(length_bytes);
+            upload_bytes(Compressor::Identity, length_bytes, chunk_bytes)
+        }
+        // Of unknown size: spooled first.
+        (Encoding::Raw, None) => upload_bytes(Compressor::Identity, u64::MAX, CHUNK_BYTES),
+        (Encoding::Zstd, _) => upload_bytes(Compressor::Zstd, u64::MAX, CHUNK_BYTES),
+    }
+}
+
+/// Takes from the budget what a body needs. Where there is nothing the body is dropped, and so drained: its sender, who may
+/// read only after it has sent, sees the refusal.
+pub(super) async fn hold(
+    shared: &Shared,
+    needed_bytes: u64,
+    request: CacheRequest,
+) -> Result<(Arc<Hold>, UntrustedStream), BudgetError> {
+    let announced_bytes = length_bytes(request.headers()).unwrap_or(0).min(needed_bytes);
+    shared.budget.check_fits(announced_bytes)?;
+    let hold = shared.budget.hold(needed_bytes).await?;
+    Ok((hold, chunks(request)))
+}
+
 /// The body as it comes.
-pub(super) fn chunks(request: Request<Incoming>) -> UntrustedStream {
-    BodyDataStream::new(request.into_body()).map_err(Into::into).boxed()
+pub(super) fn chunks(request: CacheRequest) -> UntrustedStream {
+    request.into_body().map_err(Into::into).boxed()
 }
 
 /// The body's decoded chunks. `hash` is what the path names, for errors.
@@ -69,15 +156,21 @@ pub(super) fn decoded(
     }
 }
 
-/// All of it, in memory.
+/// All of it, in memory, which `hold` must have; where it turns out longer than that, more is taken if it is free.
 pub(super) async fn whole(
-    mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
+    decoded: &mut BoxStream<'static, Result<Bytes, StoreError>>,
     limit_bytes: u64,
+    hold: &Hold,
 ) -> Result<Bytes, BodyError> {
     let mut whole = BytesMut::new();
     while let Some(chunk) = decoded.try_next().await? {
-        if (whole.len() + chunk.len()) as u64 > limit_bytes {
+        let length_bytes = (whole.len() + chunk.len()) as u64;
+        if length_bytes > limit_bytes {
             return Err(BodyError::TooLarge { limit_bytes });
+        }
+        let needed_bytes = message_bytes(length_bytes);
+        if needed_bytes > hold.bytes() {
+            hold.grow_by(needed_bytes - hold.bytes())?;
         }
         whole.extend_from_slice(&chunk);
     }

@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use ::http::header::{ALLOW, CONTENT_TYPE};
+use ::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use larder_cas::{ErrorClass, RequestCx};
 use larder_protos::{Digest, Hash};
 use tonic::body::Body;
 
+use super::body::RequestBody;
 use super::path::{CachePath, Kind, PathError};
 use super::{download, key_value, upload};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
-use crate::edge::status::{EdgeError, http_status};
+use crate::edge::status::{self, EdgeError, http_status};
 
 /// The HTTP cache over the same stores as gRPC.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl HttpCache {
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = RequestBody::of(request, &self.shared.drainer);
         if let Some(key) = key_value::key(request.uri().path()) {
             let key = key.to_owned();
             return key_value::call(&self.shared, &key, request).await;
@@ -71,7 +73,7 @@ impl Target<'_> {
             return Ok(Some(empty));
         }
         let keyspace = self.partition.blob_keyspace();
-        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash) else {
+        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash).await else {
             return Ok(None);
         };
         let digest = Digest::new(self.hash, size_bytes);
@@ -84,7 +86,13 @@ impl Target<'_> {
 /// An error as the client sees it.
 pub(super) fn refusal<E: EdgeError>(error: E) -> Response<Body> {
     let (code, message) = http_status(error);
-    text(code, &message)
+    let mut response = text(code, &message);
+    if code == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(status::RETRY_AFTER.as_secs()));
+    }
+    response
 }
 
 /// The answer to a method that the resource does not have.

@@ -4,21 +4,24 @@ use ::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     RANGE, VARY,
 };
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
 use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
+use hyper::body::Frame;
 use larder_cas::{Encoding, Payload, RequestCx};
 use larder_protos::Digest;
 use tonic::body::Body;
 
+use super::body::CacheRequest;
 use super::cache::{Target, bare, refusal};
 use super::range::Wanted;
+use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
+use crate::edge::working_set::{download_bytes, message_bytes};
 
 /// The blob, or the range of it that is asked for.
-pub(super) async fn blob(target: &Target<'_>, request: &Request<Incoming>) -> Response<Body> {
+pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
     match target.present().await {
         Ok(Some(digest)) => blob_of(target.shared, &target.partition, digest, request).await,
         Ok(None) => bare(StatusCode::NOT_FOUND),
@@ -31,7 +34,7 @@ pub(super) async fn blob_of(
     shared: &Shared,
     partition: &Partition,
     digest: Digest,
-    request: &Request<Incoming>,
+    request: &CacheRequest,
 ) -> Response<Body> {
     let size_bytes = digest.size_bytes();
     let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
@@ -49,10 +52,18 @@ pub(super) async fn blob_of(
     let takes_zstd = wanted == Wanted::Whole && accepts_zstd(request.headers());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let key = partition.blob(digest);
+    let sent_bytes = match wanted {
+        Wanted::Part { first, last } => last - first + 1,
+        Wanted::Whole | Wanted::Unsatisfiable => size_bytes,
+    };
+    let hold = match shared.budget.hold(download_bytes(sent_bytes)).await {
+        Ok(hold) => hold,
+        Err(error) => return refusal(error),
+    };
     match shared.blobs.get(&cx, &key, wanted.byte_range()).await {
         Ok(Some(payload)) => {
             let payload = if takes_zstd { payload } else { payload.into_raw() };
-            respond(payload, wanted, size_bytes)
+            held(respond(payload, wanted, size_bytes), hold)
         }
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),
@@ -66,9 +77,13 @@ pub(super) async fn action_result(target: &Target<'_>) -> Response<Body> {
         Ok(Some(entry)) => {
             let encoded = entry.encoded().clone();
             let size_bytes = encoded.len() as u64;
+            let hold = match target.shared.budget.hold(message_bytes(size_bytes)).await {
+                Ok(hold) => hold,
+                Err(error) => return refusal(error),
+            };
             let mut response = Response::new(Body::new(http_body_util::Full::new(encoded)));
             describe(&mut response, Some(size_bytes));
-            response
+            held(response, hold)
         }
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),

@@ -4,23 +4,22 @@
 //! that names it, in a keyspace of its own. So values are streamed, compressed, shared and evicted as all blobs are, and an
 //! entry whose value is gone is a miss.
 
-use ::http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use ::http::{Method, Response, StatusCode};
 use larder_action_cache::{ActionEntry, ActionKey};
 use larder_cas::{Keyspace, RequestCx, StoreError};
 use larder_protos::reapi::{ActionResult, OutputFile};
 use larder_protos::{Digest, DigestFunction, InstanceName};
 use tonic::body::Body;
 
-use super::body::{self, BodyError};
+use super::body::{self, BodyError, CacheRequest};
 use super::cache::{bare, method_not_allowed, refusal};
 use super::download;
 use super::spool::Spooled;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 
-/// Where the space begins.
-const PREFIX: &str = "/kv/";
+/// Where the space begins: the first segment of its paths, and so of no instance's over HTTP.
+pub(super) const SEGMENT: &str = "kv";
 
 /// The keyspace of the keys. Instance names cannot have the segment `uploads`, so none is named like this.
 const KEYSPACE: &str = "uploads/kv";
@@ -29,11 +28,12 @@ const FUNCTION: DigestFunction = DigestFunction::Sha256;
 
 /// The key that a URL's path names, if it lies in this space.
 pub(super) fn key(path: &str) -> Option<&str> {
-    path.strip_prefix(PREFIX).filter(|key| !key.is_empty())
+    let path = path.strip_prefix('/')?.strip_prefix(SEGMENT)?;
+    path.strip_prefix('/').filter(|key| !key.is_empty())
 }
 
 /// Does what the method says with the entry of `key`.
-pub(super) async fn call(shared: &Shared, key: &str, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn call(shared: &Shared, key: &str, request: CacheRequest) -> Response<Body> {
     let entry = Entry { shared, key: action_key(key) };
     match *request.method() {
         Method::GET | Method::HEAD => match entry.value().await {
@@ -78,9 +78,11 @@ impl Entry<'_> {
         Ok(named.and_then(|digest| Digest::from_proto(digest, FUNCTION).ok()))
     }
 
-    async fn put(&self, request: Request<Incoming>) -> Result<(), BodyError> {
+    async fn put(&self, request: CacheRequest) -> Result<(), BodyError> {
         let encoding = body::encoding(request.headers())?;
-        let decoded = body::decoded(encoding, body::chunks(request), self.key.action);
+        let needed_bytes = body::blob_bytes(encoding, None);
+        let (_hold, chunks) = body::hold(self.shared, needed_bytes, request).await?;
+        let decoded = body::decoded(encoding, chunks, self.key.action);
         let Spooled { digest, untrusted } = self.shared.spool.receive(decoded, FUNCTION).await?;
         let payload = untrusted.verify(&digest).await?;
         self.shared.blobs.put(&RequestCx::RAW, &partition().blob(digest), payload).await?;

@@ -4,6 +4,7 @@ use larder_protos::{Hash, InstanceName, ParseError};
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
+use super::key_value;
 use crate::edge::functions::{self, FunctionError};
 
 /// A blob or an action result, named by its hash alone.
@@ -25,6 +26,10 @@ pub(crate) enum Kind {
 pub(crate) enum PathError {
     #[error("this server knows the paths /{{instance/}}ac/{{hash}} and /{{instance/}}cas/{{hash}}")]
     Unknown,
+    #[error(
+        "over HTTP the paths under /kv/ are the key-value space, so an instance name cannot begin with kv"
+    )]
+    Reserved,
     #[error(transparent)]
     Function {
         #[from]
@@ -44,6 +49,10 @@ impl CachePath {
         let decoded = decoded.decode_utf8().map_err(|_| PathError::Unknown)?;
         let (prefix, hex) = decoded.rsplit_once('/').ok_or(PathError::Unknown)?;
         let (instance, kind) = prefix.rsplit_once('/').unwrap_or(("", prefix));
+        // Percent-encoded it comes here; to serve it would give one instance two meanings.
+        if instance.split('/').next() == Some(key_value::SEGMENT) {
+            return Err(PathError::Reserved);
+        }
         let kind = match kind {
             "ac" => Kind::ActionResult,
             "cas" => Kind::Blob,
@@ -89,5 +98,8 @@ mod tests {
         check("", None);
         check("/cas/E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", None);
         check("/a%FFb/cas/HEX", None);
+        check("/kv/cas/HEX", None);
+        check("/k%76/a/cas/HEX", None);
+        check("/a/kv/cas/HEX", Some(("a/kv", Kind::Blob)));
     }
 }

@@ -47,9 +47,8 @@ impl Spool {
                 return self.receive_in_file(begun, decoded).await;
             }
         }
-        let bytes = memory.freeze();
-        let digest = Digest::of(function, &bytes);
-        Ok(Spooled { digest, untrusted: UntrustedPayload::from_bytes(Encoding::Raw, bytes) })
+        let (digest, untrusted) = UntrustedPayload::identify(function, memory.freeze()).await?;
+        Ok(Spooled { digest, untrusted })
     }
 
     async fn receive_in_file(
@@ -81,7 +80,8 @@ impl GrowingFile {
         function: DigestFunction,
     ) -> Result<Self, BodyError> {
         let directory = directory.to_owned();
-        let file = blocking::run(move || tempfile::tempfile_in(directory)).await??;
+        let file = blocking::run(move || tempfile::tempfile_in(directory)).await?;
+        let file = file.map_err(StoreError::from)?;
         // The size is not known, and no function whose size comes first is served.
         let hasher = DigestHasher::new(function, 0);
         Self { file, hasher, size_bytes: 0 }.append(begun).await
@@ -94,15 +94,16 @@ impl GrowingFile {
             self.size_bytes += chunk.len() as u64;
             Ok::<_, std::io::Error>(self)
         });
-        Ok(appended.await??)
+        Ok(appended.await?.map_err(StoreError::from)?)
     }
 
+    /// The file from its start. It is verified once more as it is read: what a disk gives back need not be what it took.
     async fn spooled(self) -> Result<Spooled, BodyError> {
         let Self { mut file, hasher, .. } = self;
-        let file = blocking::run(move || file.rewind().map(|()| file)).await??;
-        let chunks = stream::try_unfold(file, async |file| {
+        let file = blocking::run(move || file.rewind().map(|()| file)).await?;
+        let chunks = stream::try_unfold(file.map_err(StoreError::from)?, async |file| {
             let read = blocking::run(move || next_chunk(file)).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(read?)
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(read.map_err(StoreError::from)?)
         });
         let untrusted = UntrustedPayload::from_stream(Encoding::Raw, chunks.boxed());
         Ok(Spooled { digest: hasher.finish(), untrusted })
@@ -114,4 +115,23 @@ fn next_chunk(mut file: std::fs::File) -> std::io::Result<Option<(Bytes, std::fs
     let length = file.read(&mut chunk)?;
     chunk.truncate(length);
     Ok((length > 0).then(|| (chunk.into(), file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_cas::ErrorClass;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_spool_that_cannot_be_read_is_not_the_callers_fault() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let write_only = std::fs::File::create(directory.path().join("spool")).expect("a file");
+        let hasher = DigestHasher::new(DigestFunction::Sha256, 0);
+        let file = GrowingFile { file: write_only, hasher, size_bytes: 0 };
+        let file = file.append(Bytes::from_static(b"body")).await.expect("written");
+        let Spooled { digest, untrusted } = file.spooled().await.expect("rewound");
+        let error = untrusted.verify(&digest).await.expect_err("it cannot be read");
+        assert_eq!(error.class(), ErrorClass::Dependency, "{error}");
+    }
 }

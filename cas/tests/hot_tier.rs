@@ -1,0 +1,139 @@
+//! The hot tier over a disk tier: what it holds, what it does not hold on to, and how it is filled after a start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder_cas::{
+    BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace,
+    RequestCx, UntrustedPayload, Warmed, warm,
+};
+use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_protos::{Digest, DigestFunction};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+const BLOB_BYTES: usize = 10_000;
+const NO_PACE: u64 = u64::MAX;
+
+fn disk(directory: &TempDir) -> Arc<DiskTier> {
+    let options = EngineOptions {
+        data_dir: directory.path().to_owned(),
+        max_size_bytes: 1 << 30,
+        durability: Durability::Interval(Duration::from_secs(1)),
+        zstd_level: 1,
+        index_cache_bytes: 8 << 20,
+        large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
+    };
+    let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
+    Arc::new(DiskTier::new(Arc::new(engine)))
+}
+
+fn hot(disk: &Arc<DiskTier>, capacity_bytes: u64) -> HotTier {
+    let options = HotTierOptions { capacity_bytes, max_blob_bytes: 1 << 20 };
+    HotTier::new(Arc::<DiskTier>::clone(disk), options)
+}
+
+fn blob(number: usize) -> (BlobKey, Bytes) {
+    let bytes: Bytes = number.to_le_bytes().repeat(BLOB_BYTES / 8).into();
+    let digest = Digest::of(DigestFunction::Sha256, &bytes);
+    (BlobKey { keyspace: Keyspace::new("").expect("a short name"), digest }, bytes)
+}
+
+async fn put(store: &dyn BlobStore, key: &BlobKey, bytes: Bytes) {
+    let untrusted = UntrustedPayload::from_bytes(Encoding::Raw, bytes);
+    let payload = untrusted.verify(&key.digest).await.expect("its own digest");
+    store.put(&RequestCx::RAW, key, payload).await.expect("stored");
+}
+
+async fn stored(disk: &DiskTier, count: usize) -> Vec<BlobKey> {
+    let mut keys = Vec::new();
+    for number in 0..count {
+        let (key, bytes) = blob(number);
+        put(disk, &key, bytes).await;
+        keys.push(key);
+    }
+    keys
+}
+
+/// Bytes that tell when the last handle on them is gone.
+struct Watched(Bytes, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_hot_blob_does_not_keep_the_message_it_came_in() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let hot = hot(&disk(&directory), 1 << 20);
+    let (key, bytes) = blob(1);
+    let gone = Arc::new(AtomicBool::new(false));
+    let message = [&[0; 100], &bytes[..]].concat().into();
+    let message = Bytes::from_owner(Watched(message, Arc::clone(&gone)));
+    put(&hot, &key, message.slice(100..)).await;
+    drop(message);
+    assert!(gone.load(Ordering::Relaxed), "the message is still in memory");
+    let found = hot.get(&RequestCx::RAW, &key, ByteRange::ALL).await.expect("no error");
+    assert_eq!(found.expect("present").bytes(), Some(&bytes));
+    assert_eq!(hot.stats().hits, 1);
+}
+
+#[tokio::test]
+async fn warming_takes_the_hottest_up_to_its_share() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = disk(&directory);
+    let mut keys = stored(&disk, 100).await;
+    let (absent, _) = blob(1_000_000);
+    keys.insert(3, absent);
+    let hot = hot(&disk, 40 * BLOB_BYTES as u64);
+    let warmed = warm(&hot, keys.clone(), NO_PACE).await;
+    let stats = hot.stats();
+    assert!(stats.bytes <= stats.limit_bytes / 4 * 3, "{stats:?}");
+    assert_eq!(warmed.blobs, stats.entries);
+    assert_eq!((stats.hits, stats.misses), (0, 0), "nobody asked");
+    assert!((25..=30).contains(&warmed.blobs), "{warmed:?}");
+    keys.remove(3);
+    for key in &keys[..25] {
+        hot.get(&RequestCx::RAW, key, ByteRange::ALL).await.expect("no error").expect("present");
+    }
+    assert_eq!(hot.stats().hits, 25, "the first of the list are in memory");
+    let again = warm(&hot, keys, NO_PACE).await;
+    assert!(again.blobs <= 5, "what is in memory is not read again: {again:?}");
+}
+
+#[tokio::test]
+async fn warming_leaves_alone_what_the_tier_does_not_take() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = disk(&directory);
+    let keys = stored(&disk, 10).await;
+    let options = HotTierOptions { capacity_bytes: 1 << 20, max_blob_bytes: 9_999 };
+    let hot = HotTier::new(Arc::<DiskTier>::clone(&disk), options);
+    assert_eq!(warm(&hot, keys.clone(), NO_PACE).await, Warmed::default());
+    let off = HotTier::new(disk, HotTierOptions { capacity_bytes: 0, ..options });
+    assert_eq!(warm(&off, keys, NO_PACE).await, Warmed::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn warming_keeps_its_pace() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let disk = disk(&directory);
+    let keys = stored(&disk, 500).await;
+    let hot = hot(&disk, 64 << 20);
+    let begun = Instant::now();
+    let warmed = warm(&hot, keys, 1_000_000).await;
+    assert_eq!(warmed, Warmed { blobs: 500, bytes: 5_000_000 });
+    // The last step, of less than a MiB, is not paid for any more.
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!((4.0..=5.1).contains(&seconds), "{seconds} s");
+}

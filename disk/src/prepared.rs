@@ -1,0 +1,64 @@
+//! [`Prepared`]: a record that is encoded and not yet with the committer.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::commit::{Commit, PutOutcome};
+use crate::committer::Job;
+use crate::error::DiskError;
+use crate::queue::BoundedQueue;
+
+/// A record that is encoded and waits to be handed to the committer. Dropping it stores nothing.
+#[derive(Debug)]
+#[must_use = "nothing is stored before it is submitted"]
+pub struct Prepared(State);
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is left to do.
+    Known(PutOutcome),
+    Waiting {
+        job: Job,
+        answer: oneshot::Receiver<Result<PutOutcome, DiskError>>,
+        queue: Arc<BoundedQueue<Job>>,
+    },
+}
+
+impl Prepared {
+    pub(crate) fn known(outcome: PutOutcome) -> Self {
+        Self(State::Known(outcome))
+    }
+
+    pub(crate) fn waiting(
+        job: Job,
+        answer: oneshot::Receiver<Result<PutOutcome, DiskError>>,
+        queue: Arc<BoundedQueue<Job>>,
+    ) -> Self {
+        Self(State::Waiting { job, answer, queue })
+    }
+
+    /// Waits for room in the queue to the committer without holding up a thread. Cancel-safe: nothing is stored then.
+    pub async fn submit(self) -> Result<Commit, DiskError> {
+        match self.0 {
+            State::Known(outcome) => Ok(Commit::known(outcome)),
+            State::Waiting { job, answer, queue } => {
+                let weight = job.weight();
+                queue.push_async(job, weight).await.map_err(|_| DiskError::Closed)?;
+                Ok(Commit::waiting(answer))
+            }
+        }
+    }
+
+    /// The same, and blocks.
+    pub fn submit_blocking(self) -> Result<Commit, DiskError> {
+        match self.0 {
+            State::Known(outcome) => Ok(Commit::known(outcome)),
+            State::Waiting { job, answer, queue } => {
+                let weight = job.weight();
+                queue.push(job, weight).map_err(|_| DiskError::Closed)?;
+                Ok(Commit::waiting(answer))
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! [`Slot`]: what the table keeps of a record, in 44 bytes; [`Entry`], the same as others see it.
+//!
+//! A slot is empty while its location is zero, which no record has: packs are counted from 1.
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use crate::key::{RecordKey, RecordKind};
+use crate::prologue::Encoding;
+
+/// Bytes that a key keeps of a hash: the first ones as they are, and a digest of the others.
+pub(crate) const PREFIX_BYTES: usize = 18;
+/// Those that a slot keeps.
+pub(crate) const TAIL_BYTES: usize = PREFIX_BYTES - 1;
+const RAW_BYTES: usize = 10;
+/// The most hits that are counted.
+pub(crate) const HITS_LIMIT: u8 = 15;
+
+const FILE_BIT: u64 = 1 << 63;
+
+/// A key as the table sees it.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
+pub(crate) struct ShortKey {
+    pub(crate) partition: u16,
+    /// What [`Shortener`] makes of the hash.
+    pub(crate) prefix: [u8; PREFIX_BYTES],
+    /// 0 for an action result.
+    pub(crate) size_bytes: u64,
+}
+
+impl ShortKey {
+    /// All but the first byte, which is the number of the shard.
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        self.prefix.last_chunk().expect("a prefix is a byte longer")
+    }
+}
+
+/// Makes short keys, by a secret of the directory's.
+///
+/// Names come from clients, and one that differs from a stored name in its last bytes only must not be taken for it. So
+/// what does not fit is not cut off but folded with keys that no client knows (the universal hash NH, from UMAC, RFC 4418):
+/// to find two names that are one here takes 2^60 tries against this very directory.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Shortener {
+    keys: [u64; WORDS],
+}
+
+/// Words of the longest hash behind its raw bytes, in pairs.
+const WORDS: usize = 8;
+
+impl Shortener {
+    pub(crate) fn new(salt: u64) -> Self {
+        let mut state = salt;
+        Self { keys: std::array::from_fn(|_| split_mix(&mut state)) }
+    }
+
+    pub(crate) fn key(&self, partition: u16, key: &RecordKey) -> ShortKey {
+        self.shorten(partition, key.hash().as_bytes(), key.size_bytes())
+    }
+
+    pub(crate) fn shorten(&self, partition: u16, hash: &[u8], size_bytes: u64) -> ShortKey {
+        let (raw, rest) = hash.split_at(hash.len().min(RAW_BYTES));
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[..raw.len()].copy_from_slice(raw);
+        prefix[RAW_BYTES..].copy_from_slice(&self.fold(rest).to_le_bytes());
+        ShortKey { partition, prefix, size_bytes }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
+    fn fold(&self, rest: &[u8]) -> u64 {
+        let mut words = [0; WORDS];
+        for (word, bytes) in words.iter_mut().zip(rest.chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            *word = u64::from_le_bytes(eight);
+        }
+        let mut sum = 0_u128;
+        for (pair, keys) in words.chunks_exact(2).zip(self.keys.chunks_exact(2)) {
+            let left = pair[0].wrapping_add(keys[0]);
+            let right = pair[1].wrapping_add(keys[1]);
+            sum = sum.wrapping_add(u128::from(left) * u128::from(right));
+        }
+        (sum as u64) ^ ((sum >> 64) as u64)
+    }
+}
+
+/// The next of a sequence of well-mixed numbers (Steele, Lea, Flood 2014).
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+/// Where a record's bytes are. In packs, later ones are greater.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash, Debug)]
+pub(crate) enum Location {
+    Pack { pack: u32, offset: u32 },
+    File { sequence: u64 },
+}
+
+impl Location {
+    /// `pack id << 32 | offset`, or the sequence number with the top bit set.
+    pub(crate) fn to_bits(self) -> u64 {
+        match self {
+            Self::Pack { pack, offset } => u64::from(pack) << 32 | u64::from(offset),
+            Self::File { sequence } => FILE_BIT | sequence,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        if bits & FILE_BIT == 0 {
+            Self::Pack { pack: (bits >> 32) as u32, offset: bits as u32 }
+        } else {
+            Self::File { sequence: bits & !FILE_BIT }
+        }
+    }
+}
+
+/// What the table knows of a record.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: ShortKey,
+    pub(crate) kind: RecordKind,
+    pub(crate) location: Location,
+    /// Prologue and body.
+    pub(crate) record_bytes: u64,
+    pub(crate) logical_size_bytes: u64,
+    pub(crate) encoding: Encoding,
+    /// When it was last stored or asked for, seconds since 1970.
+    pub(crate) recency_s: u32,
+    /// How often it was asked for since it was stored, or since eviction last took its hits; at most [`HITS_LIMIT`].
+    pub(crate) hits: u8,
+}
+
+/// An [`Entry`] in 44 bytes. The first byte of the hash is left out: it is the number of the slot's shard.
+#[derive(Default, Debug)]
+pub(crate) struct Slot {
+    recency_s: AtomicU32,
+    /// Halves, the high one first: as one number it would align each slot to 48 bytes.
+    location: [u32; 2],
+    tail: [u8; TAIL_BYTES],
+    /// Hits in the low four bits, then the flags below.
+    flags: AtomicU8,
+    partition: u16,
+    record_bytes: [u8; 6],
+    logical_size_bytes: [u8; 6],
+}
+
+const ACTION_RESULT_BIT: u8 = 1 << 4;
+const ZSTD_BIT: u8 = 1 << 5;
+/// Asked for since the index was last told of recency and hits.
+const FRESH_BIT: u8 = 1 << 6;
+
+const _: () = assert!(size_of::<Slot>() == 44);
+
+impl Slot {
+    pub(crate) fn new(entry: &Entry) -> Self {
+        let kind = if entry.kind == RecordKind::ActionResult { ACTION_RESULT_BIT } else { 0 };
+        let encoding = if entry.encoding == Encoding::Zstd { ZSTD_BIT } else { 0 };
+        Self {
+            recency_s: AtomicU32::new(entry.recency_s),
+            location: halves(entry.location.to_bits()),
+            tail: *entry.key.tail(),
+            flags: AtomicU8::new(entry.hits.min(HITS_LIMIT) | kind | encoding),
+            partition: entry.key.partition,
+            record_bytes: to_six(entry.record_bytes),
+            logical_size_bytes: to_six(entry.logical_size_bytes),
+        }
+    }
+
+    /// Something of the slot, for the sake of having read it.
+    pub(crate) fn glance(&self) -> u32 {
+        self.recency_s.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.location == [0, 0]
+    }
+
+    /// What the slot says; `shard` is the first byte of its hash.
+    pub(crate) fn entry(&self, shard: u8) -> Entry {
+        let flags = self.flags.load(Ordering::Relaxed);
+        let mut prefix = [shard; PREFIX_BYTES];
+        prefix[1..].copy_from_slice(&self.tail);
+        Entry {
+            key: ShortKey {
+                partition: self.partition,
+                prefix,
+                size_bytes: self.identity_size_bytes(),
+            },
+            kind: if flags & ACTION_RESULT_BIT == 0 {
+                RecordKind::Blob
+            } else {
+                RecordKind::ActionResult
+            },
+            location: self.location(),
+            record_bytes: from_six(self.record_bytes),
+            logical_size_bytes: self.logical_size_bytes(),
+            encoding: if flags & ZSTD_BIT == 0 { Encoding::Raw } else { Encoding::Zstd },
+            recency_s: self.recency_s.load(Ordering::Relaxed),
+            hits: flags & HITS_LIMIT,
+        }
+    }
+
+    pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
+        &self.tail
+    }
+
+    pub(crate) fn partition(&self) -> u16 {
+        self.partition
+    }
+
+    pub(crate) fn location(&self) -> Location {
+        Location::from_bits(u64::from(self.location[0]) << 32 | u64::from(self.location[1]))
+    }
+
+    pub(crate) fn set_location(&mut self, location: Location) {
+        self.location = halves(location.to_bits());
+    }
+
+    pub(crate) fn logical_size_bytes(&self) -> u64 {
+        from_six(self.logical_size_bytes)
+    }
+
+    /// Whether this is the record of a key, the first byte of its hash aside.
+    pub(crate) fn is(&self, key: &ShortKey) -> bool {
+        self.is_like(key) && self.identity_size_bytes() == key.size_bytes
+    }
+
+    /// Whether this is the record of a key but for the size.
+    pub(crate) fn is_like(&self, key: &ShortKey) -> bool {
+        self.tail == *key.tail() && self.partition == key.partition && !self.is_empty()
+    }
+
+    /// Notes that it was asked for: once per second of the clock.
+    pub(crate) fn touch(&self, now_s: u32) {
+        // Loads before stores: a line that all cores only read stays in all their caches.
+        let flags = self.flags.load(Ordering::Relaxed);
+        let is_first = self.recency_s.load(Ordering::Relaxed) != now_s;
+        if is_first {
+            self.recency_s.store(now_s, Ordering::Relaxed);
+        }
+        let hits = flags & HITS_LIMIT;
+        if (is_first && hits < HITS_LIMIT) || hits == 0 {
+            // Two readers at once may count as one.
+            self.flags.store((flags + 1) | FRESH_BIT, Ordering::Relaxed);
+        } else if is_first && flags & FRESH_BIT == 0 {
+            self.flags.store(flags | FRESH_BIT, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets the hits back to none, and says how many there were.
+    pub(crate) fn take_hits(&self) -> u8 {
+        self.flags.fetch_and(!HITS_LIMIT, Ordering::Relaxed) & HITS_LIMIT
+    }
+
+    /// Whether it was asked for since this was last called.
+    pub(crate) fn take_fresh(&self) -> bool {
+        self.is_fresh() && self.flags.fetch_and(!FRESH_BIT, Ordering::Relaxed) & FRESH_BIT != 0
+    }
+
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & FRESH_BIT != 0
+    }
+
+    fn identity_size_bytes(&self) -> u64 {
+        if self.flags.load(Ordering::Relaxed) & ACTION_RESULT_BIT == 0 {
+            self.logical_size_bytes()
+        } else {
+            0
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
+fn halves(bits: u64) -> [u32; 2] {
+    [(bits >> 32) as u32, bits as u32]
+}
+
+/// The low 48 bits; sizes are checked against the limit before they come here.
+pub(crate) fn to_six(value: u64) -> [u8; 6] {
+    let mut six = [0; 6];
+    six.copy_from_slice(&value.to_le_bytes()[..6]);
+    six
+}
+
+pub(crate) fn from_six(six: [u8; 6]) -> u64 {
+    let mut eight = [0; 8];
+    eight[..6].copy_from_slice(&six);
+    u64::from_le_bytes(eight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_of_a_hash_is_left_out_and_each_directory_shortens_in_its_own_way() {
+        for length in [16, 20, 32, 48, 64] {
+            let hash: Vec<u8> = (0..length).collect();
+            let short = |salt: u64, hash: &[u8]| Shortener::new(salt).shorten(1, hash, 7);
+            let whole = short(5, &hash);
+            for byte in 0..hash.len() {
+                let mut other = hash.clone();
+                other[byte] ^= 1;
+                assert_ne!(short(5, &other), whole, "byte {byte} of {length}");
+            }
+            assert_ne!(short(6, &hash), whole);
+            assert_eq!(short(5, &hash), whole);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a request needs in memory at most, from what it announces. Pure; the budget enforces it.
+
+use larder_protos::Compressor;
+
+use super::limits::MAX_MESSAGE_BYTES;
+
+/// Messages up to here cost no more than the headers they come with; only larger ones are counted, uploads apart.
+pub(crate) const UNCOUNTED_MESSAGE_BYTES: u64 = 16 * 1024;
+
+/// Blobs up to this size are collected and verified whole (`larder_cas::UntrustedPayload`).
+const COLLECTED_BYTES: u64 = 1024 * 1024;
+
+/// A streamed upload: a batch of a MiB being written, one being gathered, and the frames between them.
+const STREAMED_BYTES: u64 = 2 * 1024 * 1024 + 512 * 1024;
+
+/// The parts of a streamed upload that end with the message in which they came: the one that arrives, those between
+/// connection and store, and the overhang of the two batches.
+const STREAMED_MESSAGES: u64 = 4;
+
+/// The largest window that a zstd stream may ask for (`larder_cas::zstd_codec::MAX_WINDOW_LOG`), and its buffers.
+const WINDOW_BYTES: u64 = 8 * 1024 * 1024 + 512 * 1024;
+
+/// What the encoded form of a small blob may have over a quarter more than its size (`larder_cas::UntrustedPayload`).
+const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
+
+/// A download: the chunk that was read, and its copy on the way to the socket.
+const READ_CHUNK_BYTES: u64 = 512 * 1024;
+
+/// A decoded message takes about twice the encoded one beside it.
+const DECODED_MESSAGES: u64 = 3;
+
+/// An upload of a blob whose messages are as large as `message_bytes`.
+pub(crate) fn upload_bytes(compressor: Compressor, size_bytes: u64, message_bytes: u64) -> u64 {
+    match compressor {
+        Compressor::Identity if message_bytes >= size_bytes => message_bytes,
+        Compressor::Identity if size_bytes <= COLLECTED_BYTES => {
+            size_bytes + STREAMED_MESSAGES * message_bytes
+        }
+        Compressor::Identity => STREAMED_BYTES + STREAMED_MESSAGES * message_bytes,
+        // As it came, which may be a little more than its size, and decoded.
+        Compressor::Zstd if size_bytes <= COLLECTED_BYTES => {
+            size_bytes * 9 / 4 + ENCODED_SLACK_BYTES + 2 * message_bytes
+        }
+        Compressor::Zstd => STREAMED_BYTES + WINDOW_BYTES + STREAMED_MESSAGES * message_bytes,
+    }
+}
+
+/// What a blob in a batch takes beside the batch's own message.
+pub(crate) fn batched_bytes(compressor: Compressor, size_bytes: u64) -> u64 {
+    match compressor {
+        Compressor::Identity => 0,
+        Compressor::Zstd => upload_bytes(compressor, size_bytes, 0),
+    }
+}
+
+/// A download of so many bytes.
+pub(crate) fn download_bytes(size_bytes: u64) -> u64 {
+    2 * size_bytes.min(READ_CHUNK_BYTES)
+}
+
+/// The answer to a batch of reads: the blobs as they are stored, and the message made of them.
+pub(crate) fn batch_answer_bytes(size_bytes: u64) -> u64 {
+    2 * size_bytes
+}
+
+/// A message other than a part of an upload.
+pub(crate) fn message_bytes(encoded_bytes: u64) -> u64 {
+    if encoded_bytes <= UNCOUNTED_MESSAGE_BYTES {
+        return 0;
+    }
+    DECODED_MESSAGES * encoded_bytes.min(MAX_MESSAGE_BYTES as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(compressor: Compressor, size_bytes: u64, message_bytes: u64, expect: u64) {
+        let needed = upload_bytes(compressor, size_bytes, message_bytes);
+        assert_eq!(needed, expect, "{compressor:?} {size_bytes} B by {message_bytes} B");
+    }
+
+    #[test]
+    fn small_uploads_take_little_and_large_ones_no_more_for_being_larger() {
+        use Compressor::{Identity, Zstd};
+        let (mib, gib) = (1 << 20, 1 << 30);
+        check(Identity, 2_000, 2_100, 2_100);
+        check(Identity, 100_000, 16_384, 100_000 + 4 * 16_384);
+        check(Identity, 100 * mib, mib, 6 * mib + mib / 2);
+        check(Identity, 100 * gib, mib, 6 * mib + mib / 2);
+        check(Zstd, 1_000, 500, 2_250 + 65_536 + 1_000);
+        check(Zstd, 100 * gib, 16_384, 11 * mib + 4 * 16_384);
+    }
+
+    #[test]
+    fn small_messages_are_not_counted() {
+        assert_eq!(message_bytes(16_384), 0);
+        assert_eq!(message_bytes(16_385), 3 * 16_385);
+        assert_eq!(download_bytes(2_048), 4_096);
+        assert_eq!(download_bytes(1 << 40), 1 << 20);
+        assert_eq!(batched_bytes(Compressor::Identity, 1 << 20), 0);
+        assert!(batched_bytes(Compressor::Zstd, 1 << 20) >= 2 << 20);
+    }
+}
