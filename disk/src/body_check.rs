@@ -56,7 +56,7 @@ impl BodyCheck {
         let mut hasher =
             named.then(|| DigestHasher::new(prologue.key.function(), prologue.logical_size_bytes));
         let mut at = body_at;
-        for (index, frame) in prologue.frames.iter().enumerate() {
+        for (index, frame) in prologue.frames.iter().copied().enumerate() {
             match checksum(frame, window, at)? {
                 None => return Ok(Some(Rot::Short { frame: index })),
                 Some(sum) if sum != frame.checksum => {
@@ -87,15 +87,14 @@ impl BodyCheck {
     fn decode(
         &mut self,
         encoding: Encoding,
-        frame: &FrameEntry,
+        frame: FrameEntry,
         window: &mut Window<'_>,
         at: u64,
         take: &mut dyn FnMut(&[u8]),
     ) -> io::Result<bool> {
         let mut is_whole = true;
         self.decoder.reinit()?;
-        let mut left = pieces(frame, at);
-        while let Some((at, length)) = left.next() {
+        for (at, length) in pieces(frame, at) {
             let piece = window.peek(at, length)?;
             if piece.len() < length {
                 return Ok(false);
@@ -126,7 +125,7 @@ impl BodyCheck {
 }
 
 /// The checksum of a frame as it is stored; `None` where it ends early.
-fn checksum(frame: &FrameEntry, window: &mut Window<'_>, at: u64) -> io::Result<Option<u32>> {
+fn checksum(frame: FrameEntry, window: &mut Window<'_>, at: u64) -> io::Result<Option<u32>> {
     let mut sum = 0;
     for (at, length) in pieces(frame, at) {
         let piece = window.peek(at, length)?;
@@ -139,7 +138,7 @@ fn checksum(frame: &FrameEntry, window: &mut Window<'_>, at: u64) -> io::Result<
 }
 
 /// Where the pieces of a frame begin, and their lengths.
-fn pieces(frame: &FrameEntry, at: u64) -> impl Iterator<Item = (u64, usize)> {
+fn pieces(frame: FrameEntry, at: u64) -> impl Iterator<Item = (u64, usize)> {
     let stored_bytes = frame.stored_bytes as usize;
     (0..stored_bytes)
         .step_by(WINDOW_BYTES)

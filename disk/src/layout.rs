@@ -79,7 +79,7 @@ impl Layout {
         self.tmp_dir().join("scrub.tmp")
     }
 
-    fn layout_file(&self) -> PathBuf {
+    pub(crate) fn layout_file(&self) -> PathBuf {
         self.data_dir.join("LAYOUT")
     }
 
@@ -156,6 +156,29 @@ pub(crate) fn parse_blob_name(name: &str) -> Option<(&str, u64)> {
 /// The first byte of the hashes in a directory under `blobs/`.
 pub(crate) fn parse_blob_dir(name: &str) -> Option<u8> {
     (name.len() == 2).then(|| parse_hex(name)).flatten().and_then(|fan| u8::try_from(fan).ok())
+}
+
+/// The directory of a blob file, by the hash in its name.
+pub(crate) fn fan_of_hex(hash_hex: &str) -> Option<u8> {
+    hash_hex.get(..2).and_then(parse_blob_dir)
+}
+
+/// Whether a name in the data directory itself is one that an engine gives.
+pub(crate) fn is_root_name(name: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["LAYOUT", "lock", "packs", "blobs", "tmp", "index", "index.broken", "scrub"];
+    NAMES.contains(&name)
+}
+
+/// Whether a `LAYOUT` line is that of another version, as far as this one can know.
+pub(crate) fn says_other_version(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_product = words.next() == Some(PRODUCT);
+    let version = words.next().unwrap_or_default();
+    is_product
+        && version != VERSION
+        && !version.is_empty()
+        && version.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Whether a name in `tmp/` is one that an engine gave.

@@ -40,6 +40,7 @@ mod shard;
 mod slot;
 mod table;
 mod usage;
+mod verify;
 mod window;
 
 pub use blob_file::RecordWriter;
@@ -57,3 +58,4 @@ pub use reader::{Accepts, RecordReader};
 pub use recent::RecentRecord;
 pub use scrub::ScrubUsage;
 pub use usage::Usage;
+pub use verify::{Finding, FindingKind, Repair, Verified, verify};

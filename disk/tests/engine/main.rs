@@ -11,3 +11,4 @@ mod recovery;
 mod round_trip;
 mod scrub;
 mod support;
+mod verify;

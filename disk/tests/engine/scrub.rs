@@ -21,7 +21,7 @@ fn scrubbing(data_dir: &Path) -> larder_disk::EngineOptions {
 }
 
 fn await_round(engine: &Engine) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while engine.usage().scrub.rounds == 0 {
         assert!(Instant::now() < deadline, "the round never ends: {:?}", engine.usage());
         std::thread::yield_now();
