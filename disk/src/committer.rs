@@ -48,6 +48,11 @@ pub(crate) enum Job {
         short: ShortKey,
         answer: Answer<bool>,
     },
+    /// A corrupt record has been dropped and must stay gone.
+    Bury {
+        key: RecordKey,
+        entry: Entry,
+    },
     /// A blob file is about to take so much; it counts as taken from the answer on.
     Reserve {
         bytes: u64,
@@ -65,13 +70,17 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::Reserve { .. } | Self::FreeDisk { .. } => 1,
+            Self::Remove { .. }
+            | Self::Bury { .. }
+            | Self::Reserve { .. }
+            | Self::FreeDisk { .. } => 1,
         }
     }
 }
 
 /// Limits of an engine, as the committer needs them.
 #[derive(Copy, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in a name")]
 pub(crate) struct Limits {
     pub(crate) max_size_bytes: u64,
     pub(crate) min_free_disk_bytes: u64,
@@ -148,6 +157,7 @@ impl Committer {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
+            Job::Bury { key, entry } => self.bury(&key, &entry),
             Job::Reserve { bytes, answer } => {
                 let room = self.make_room(bytes);
                 if room.is_ok() {
@@ -253,7 +263,7 @@ impl Committer {
     }
 
     /// Makes sure that the next `bytes` fit under the limit and into the pack.
-    fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
+    pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
         match self.begin_append(bytes) {

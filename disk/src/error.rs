@@ -37,6 +37,12 @@ pub enum DiskError {
         /// Its first line.
         found: String,
     },
+    /// There is nothing of Larder's in the directory.
+    #[error("{} holds no LAYOUT and no packs: it is no data directory", path.display())]
+    NoDataDir {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A keyspace is longer than a record can hold.
     #[error("keyspace of {length_bytes} B is over the limit of {limit_bytes} B")]
     KeyspaceTooLong {
@@ -137,7 +143,8 @@ impl DiskError {
             | Self::Poisoned { .. }
             | Self::Closed
             | Self::Locked { .. }
-            | Self::Layout { .. } => DiskErrorClass::Dependency,
+            | Self::Layout { .. }
+            | Self::NoDataDir { .. } => DiskErrorClass::Dependency,
             Self::KeyspaceTooLong { .. } | Self::SizeMismatch { .. } | Self::NotABlob { .. } => {
                 DiskErrorClass::Internal
             }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::scrub::ScrubUsage;
 use crate::slot::Entry;
 
 /// What an engine holds at one moment, and what it did since it was opened.
@@ -36,6 +37,8 @@ pub struct Usage {
     pub writes_refused: bool,
     /// Whether all that is stored is known yet; until then the numbers above grow without anybody's doing.
     pub is_loaded: bool,
+    /// The scrub.
+    pub scrub: ScrubUsage,
 }
 
 /// What [`Usage`] is read from. Each counter is exact; a snapshot may fall between two of them.
@@ -52,6 +55,8 @@ pub(crate) struct Counters {
     corrupt_records: AtomicU64,
     full_disk_evictions: AtomicU64,
     io_errors: AtomicU64,
+    /// Bytes that clients read from disk or wrote.
+    traffic_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -88,7 +93,16 @@ impl Counters {
         self.io_errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_traffic(&self, bytes: u64) {
+        self.traffic_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn traffic_bytes(&self) -> u64 {
+        self.traffic_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn grow_files(&self, bytes: u64) {
+        self.count_traffic(bytes);
         self.file_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -14,7 +14,7 @@ use larder_cas::{
     BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
     Keyspace, Metered,
 };
-use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
+use larder_disk::{DiskError, Engine, EngineOptions, RealIo, ScrubUsage};
 use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -75,6 +75,47 @@ pub struct UsageReport {
     pub writes_refused: bool,
     /// Whether all that is stored is known; after a start it is served as it is found.
     pub is_loaded: bool,
+    /// The scrub.
+    pub scrub: ScrubReport,
+}
+
+/// What the scrub does, and has done since the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ScrubReport {
+    /// What it may read in a second; 0 when it is off.
+    pub rate_bytes: u64,
+    /// Whether a round is under way; otherwise it waits for the next.
+    pub is_running: bool,
+    /// When the round under way, or the last one, began, in seconds since 1970; 0 when there was none.
+    pub round_begun_unix_seconds: u64,
+    /// What that round has checked, before the start too.
+    pub round_bytes: u64,
+    /// Rounds that came to their end.
+    pub rounds: u64,
+    /// Records that were checked.
+    pub records: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Records that were rotten, and dropped.
+    pub corrupt_records: u64,
+    /// Records that could not be opened; the next round tries again.
+    pub skipped_records: u64,
+}
+
+impl From<ScrubUsage> for ScrubReport {
+    fn from(usage: ScrubUsage) -> Self {
+        Self {
+            rate_bytes: usage.rate_bytes,
+            is_running: usage.is_running,
+            round_begun_unix_seconds: usage.round_begun_unix_ms / 1_000,
+            round_bytes: usage.round_bytes,
+            rounds: usage.rounds,
+            records: usage.records,
+            bytes: usage.bytes,
+            corrupt_records: usage.corrupt_records,
+            skipped_records: usage.skipped_records,
+        }
+    }
 }
 
 /// The stores cannot be opened.
@@ -164,6 +205,7 @@ impl Stacks {
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
             is_loaded: usage.is_loaded,
+            scrub: ScrubReport::from(usage.scrub),
         }
     }
 }
@@ -187,6 +229,7 @@ fn engine_options(config: &Config) -> EngineOptions {
         zstd_level: config.compression.level,
         index_cache_bytes: config.index_cache.as_bytes(),
         large_blob_bytes: LARGE_BLOB_BYTES,
+        scrub_rate_bytes: config.scrub_rate.as_bytes(),
     }
 }
 

@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod gated;
 mod keeping;
 mod loading;
 mod model;
@@ -11,6 +12,8 @@ mod oracle;
 mod random;
 mod recovery;
 mod round_trip;
+mod scrub;
 mod sim_disk;
 mod simulation;
 mod support;
+mod verify;

@@ -52,6 +52,8 @@ pub struct Config {
     pub durability: Durability,
     /// The target for sled's page cache.
     pub index_cache: ByteSize,
+    /// What the scrub reads in a second; 0 is off.
+    pub scrub_rate: ByteSize,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
     /// Memory for requests in progress.
@@ -149,6 +151,7 @@ impl Config {
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
+            ("scrub_rate", Some(self.scrub_rate.show())),
             ("workers", Some(self.workers.show())),
             ("max_in_flight", Some(self.max_in_flight.show())),
             ("drain_timeout", Some(self.drain_timeout.show())),
