@@ -74,6 +74,16 @@ impl Collector for UsageMetrics {
                 usage.copied_bytes,
             ),
             ("larder_disk_corrupt_records", "Records found damaged", usage.corrupt_records),
+            (
+                "larder_disk_full_disk_evictions",
+                "Times that the disk was full and records made room on it",
+                usage.full_disk_evictions,
+            ),
+            (
+                "larder_disk_io_errors",
+                "Operations on the disk that the operating system refused",
+                usage.io_errors,
+            ),
             ("larder_disk_scrub_rounds", "Rounds that the scrub has ended", scrub.rounds),
             ("larder_disk_scrub_records", "Records that the scrub has checked", scrub.records),
             ("larder_disk_scrub_bytes", "Bytes that the scrub has checked", scrub.bytes),
