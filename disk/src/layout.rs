@@ -188,6 +188,15 @@ pub(crate) fn is_tmp_name(name: &str) -> bool {
     })
 }
 
+/// Whether a line is whole and of a version that is not this one.
+pub(crate) fn says_another_version(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_ours = words.next() == Some(PRODUCT);
+    let version = words.next().is_some_and(|word| word != VERSION && word.parse::<u32>().is_ok());
+    let salt = words.next().is_some_and(|word| word.len() == 16 && is_lower_hex(word));
+    is_ours && version && salt && words.next().is_none()
+}
+
 fn parse_layout(line: &str) -> Option<u64> {
     let salt = line.strip_prefix(PRODUCT)?.strip_prefix(' ')?.strip_prefix(VERSION)?;
     parse_hex(salt.strip_prefix(' ').filter(|salt| salt.len() == 16)?)
@@ -241,5 +250,18 @@ mod tests {
         check("larder-disk 1 ff", None);
         check("larder-disk 1", None);
         check("", None);
+    }
+
+    #[test]
+    fn layout_lines_of_another_version() {
+        let check = |line: &str, expect: bool| assert_eq!(says_another_version(line), expect);
+        check("larder-disk 2 00000000000000ff", true);
+        check("larder-disk 12 00000000000000ff", true);
+        check("larder-disk 1 00000000000000ff", false);
+        check("larder-disk 1 0000000000000_ff", false);
+        check("larder-disk q 00000000000000ff", false);
+        check("lardez-disk 2 00000000000000ff", false);
+        check("larder-disk 2 00000000000000ff more", false);
+        check("", false);
     }
 }
