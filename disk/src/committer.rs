@@ -112,6 +112,7 @@ struct Batch {
 
 /// Limits of an engine, as the committer needs them.
 #[derive(Copy, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in a name")]
 pub(crate) struct Limits {
     pub(crate) max_size_bytes: u64,
     pub(crate) min_free_disk_bytes: u64,

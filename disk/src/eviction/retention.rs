@@ -5,6 +5,7 @@ const WINDOW_S: u32 = 1_800;
 
 /// How old the youngest entry was that was evicted lately: what is asked for again within that time is found.
 #[derive(Copy, Clone, Default, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in a name")]
 pub(crate) struct Retention {
     begun_s: u32,
     current_s: Option<u32>,

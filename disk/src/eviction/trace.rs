@@ -100,6 +100,13 @@ impl<W: Write> TraceWriter<W> {
     }
 }
 
+/// What a line is.
+enum Parsed {
+    Event(TraceEvent),
+    /// A header, or how many events are missing.
+    Note,
+}
+
 /// Reads a trace, event by event.
 #[derive(Debug)]
 pub struct TraceReader<R> {
@@ -136,8 +143,8 @@ impl<R: BufRead> TraceReader<R> {
                 continue;
             }
             match self.parse(text) {
-                Some(Some(event)) => return Ok(Some(event)),
-                Some(None) => {}
+                Some(Parsed::Event(event)) => return Ok(Some(event)),
+                Some(Parsed::Note) => {}
                 None => {
                     return Err(TraceError::Malformed { line: self.line, text: text.to_owned() });
                 }
@@ -145,16 +152,16 @@ impl<R: BufRead> TraceReader<R> {
         }
     }
 
-    /// `Some(None)` for what is no event but may stand there.
-    fn parse(&mut self, text: &str) -> Option<Option<TraceEvent>> {
+    /// `None` for what may not stand there.
+    fn parse(&mut self, text: &str) -> Option<Parsed> {
         if let Some(unix_ms) = text.strip_prefix(MAGIC) {
             self.last_ms = Some(unix_ms.parse().ok()?);
-            return Some(None);
+            return Some(Parsed::Note);
         }
         let last_ms = self.last_ms?;
         if let Some(count) = text.strip_prefix('!') {
             self.dropped = self.dropped.saturating_add(count.parse().ok()?);
-            return Some(None);
+            return Some(Parsed::Note);
         }
         let mut fields = text.split(' ');
         let elapsed_ms: u64 = fields.next()?.parse().ok()?;
@@ -176,7 +183,7 @@ impl<R: BufRead> TraceReader<R> {
         }
         let unix_ms = last_ms.checked_add(elapsed_ms)?;
         self.last_ms = Some(unix_ms);
-        Some(Some(TraceEvent { unix_ms, op, was_hit, name, bytes }))
+        Some(Parsed::Event(TraceEvent { unix_ms, op, was_hit, name, bytes }))
     }
 }
 
