@@ -18,7 +18,7 @@ use crate::{ActionEntry, ActionKey, ActionStore};
 /// How often a result that is hit in memory is touched in the tier behind; far below any useful retention.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
-/// What a result costs besides its bytes; the decoded message is about twice the encoded one.
+/// What a result costs besides its bytes and its message.
 const ENTRY_OVERHEAD_BYTES: usize = 500;
 
 /// Keeps decoded results that passed by, weighed by bytes.
@@ -43,8 +43,7 @@ impl HotActions {
     /// Keeps what passes to and from `inner` in at most about `capacity_bytes`.
     pub fn new(inner: Arc<dyn ActionStore>, capacity_bytes: u64) -> Self {
         let weigh = |_: &ActionKey, hot: &HotAction| {
-            let encoded_bytes = hot.entry.encoded().len();
-            u32::try_from(3 * encoded_bytes + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            u32::try_from(hot.entry.memory_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
         Self {
@@ -128,11 +127,24 @@ impl ActionStore for HotActions {
         key: &ActionKey,
         entry: ActionEntry,
     ) -> Result<(), StoreError> {
-        let stored = self.inner.put(cx, key, entry).await;
-        // In this order: a read under way sees the count, or its entry is removed here. A put that was dropped or failed
-        // half-way may still have happened, but has not returned.
-        self.puts(key).fetch_add(1, Ordering::AcqRel);
-        self.entries.invalidate(key);
-        stored
+        // However the put ends: dropped or failed half-way it may still have happened.
+        let _forgotten = Forget { tier: self, key };
+        self.inner.put(cx, key, entry).await
+    }
+}
+
+/// Takes the key's result out of memory when dropped.
+struct Forget<'a> {
+    tier: &'a HotActions,
+    key: &'a ActionKey,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        // One at a time for each key: a read that inserts either comes before and is removed, or sees the count.
+        self.tier.entries.entry_by_ref(self.key).and_compute_with(|_| {
+            self.tier.puts(self.key).fetch_add(1, Ordering::AcqRel);
+            Op::Remove
+        });
     }
 }

@@ -23,6 +23,7 @@ fn disk_tier(directory: &tempfile::TempDir) -> Arc<dyn BlobStore> {
         zstd_level: 1,
         index_cache_bytes: 8 << 20,
         large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
     };
     let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
     Arc::new(DiskTier::new(Arc::new(engine)))

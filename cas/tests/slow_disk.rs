@@ -124,6 +124,7 @@ fn disk_tier(directory: &Path, io: &GatedIo) -> DiskTier {
         zstd_level: 1,
         index_cache_bytes: 8 << 20,
         large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
     };
     let engine = Engine::open(options, Arc::new(io.clone())).expect("an empty directory opens");
     DiskTier::new(Arc::new(engine))

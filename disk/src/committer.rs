@@ -51,6 +51,11 @@ pub(crate) enum Job {
         short: ShortKey,
         answer: Answer<bool>,
     },
+    /// A corrupt record has been dropped and must stay gone.
+    Bury {
+        key: RecordKey,
+        entry: Entry,
+    },
     /// A blob file is about to take so much; it counts as taken from the answer on.
     Reserve {
         bytes: u64,
@@ -63,7 +68,7 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::Reserve { .. } => 1,
+            Self::Remove { .. } | Self::Bury { .. } | Self::Reserve { .. } => 1,
         }
     }
 }
@@ -186,6 +191,7 @@ impl Committer {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
+            Job::Bury { key, entry } => self.bury(&key, &entry),
             Job::Reserve { bytes, answer } => {
                 let room = self.make_room(bytes);
                 if room.is_ok() {
@@ -287,7 +293,7 @@ impl Committer {
     }
 
     /// Makes sure that the next `bytes` fit under the limit and into the pack.
-    fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
+    pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
         if self.reclaim.is_for_survivors(self.pack.id) {
@@ -478,7 +484,7 @@ impl Committer {
         to_offset(self.end + self.batch.bytes)
     }
 
-    fn next_location(&self) -> Location {
+    pub(crate) fn next_location(&self) -> Location {
         Location::Pack { pack: self.pack.id, offset: self.next_offset() }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::blob_file::{BlobFile, FileContext, RecordWriter};
 use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
-use crate::committer::{Committer, Job, Limits, QUEUE_BYTES};
+use crate::committer::{Committer, Job, Limits};
 use crate::durable::Syncer;
 use crate::error::DiskError;
 use crate::indexer::Indexer;
@@ -25,6 +25,7 @@ use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::BoundedQueue;
 use crate::reader::{Accepts, Opened, RecordReader};
 use crate::recovery::{Recovered, recover};
+use crate::scrub::Scrub;
 use crate::usage::Usage;
 
 /// The most that [`Engine::append`] takes, in logical bytes: it holds the whole record in memory.
@@ -65,7 +66,7 @@ impl Engine {
         let recovered = recover(&options, io)?;
         let context = FileContext {
             inventory: Arc::clone(&recovered.inventory),
-            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
+            jobs: Arc::clone(&recovered.inventory.jobs),
             _lock: Arc::from(lock),
             syncs_names: options.durability == Durability::Sync,
         };
@@ -128,6 +129,11 @@ impl Engine {
     /// Whether a record is there, as [`Self::settled`] tells it; extends its life.
     pub async fn holds(&self, key: &RecordKey) -> bool {
         self.settled(|engine| engine.contains(key).then_some(())).await.is_some()
+    }
+
+    /// Resolves when all that is stored is known. Dropping the future is harmless.
+    pub async fn loaded(&self) {
+        self.inventory().loaded.opened().await;
     }
 
     /// Blocks until all that is stored is known.
@@ -240,12 +246,14 @@ impl Engine {
     /// What is stored, and what happened since the engine was opened.
     pub fn usage(&self) -> Usage {
         let inventory = self.inventory();
+        let scrub = self.threads.scrub.as_ref().map(Scrub::usage).unwrap_or_default();
         let limit_bytes = self.options.max_size_bytes;
         let retention_s = inventory.retention.lock().youngest_s(inventory.now_s());
         Usage {
             limit_bytes,
             min_retention_s: retention_s.map(u64::from),
             writes_refused: inventory.is_poisoned(),
+            scrub,
             is_loaded: inventory.loaded.is_open(),
             ..inventory.counters.usage()
         }
@@ -282,6 +290,7 @@ struct Threads {
     committer: Option<JoinHandle<()>>,
     indexer: Option<JoinHandle<()>>,
     syncer: Option<(Arc<Syncer>, JoinHandle<()>)>,
+    scrub: Option<Scrub>,
 }
 
 impl Threads {
@@ -291,7 +300,8 @@ impl Threads {
         recovered: Recovered,
         context: &FileContext,
     ) -> Result<Self, DiskError> {
-        let mut threads = Self { loader: None, committer: None, indexer: None, syncer: None };
+        let mut threads =
+            Self { loader: None, committer: None, indexer: None, syncer: None, scrub: None };
         match threads.start_each(options, recovered, context) {
             Ok(()) => Ok(threads),
             Err(error) => {
@@ -332,6 +342,10 @@ impl Threads {
             committer.run(&jobs);
         })?);
 
+        if options.scrub_rate_bytes > 0 {
+            let inventory = Arc::clone(&inventory);
+            self.scrub = Some(Scrub::start(inventory, options.scrub_rate_bytes)?);
+        }
         if let Durability::Interval(period) = options.durability {
             let syncer = Arc::new(Syncer::new());
             let work = Arc::clone(&syncer);
@@ -347,6 +361,7 @@ impl Threads {
         join(self.loader.take());
         // Where there is none, nobody else opens it.
         context.inventory.loaded.open();
+        join(self.scrub.as_mut().and_then(Scrub::stop));
         context.jobs.close();
         join(self.committer.take());
         if let Some((syncer, handle)) = self.syncer.take() {

@@ -35,6 +35,12 @@ pub enum DiskError {
         /// Its first line.
         found: String,
     },
+    /// There is nothing of Larder's in the directory.
+    #[error("{} holds no LAYOUT and no packs: it is no data directory", path.display())]
+    NoDataDir {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A keyspace is longer than a record can hold.
     #[error("keyspace of {length_bytes} B is over the limit of {limit_bytes} B")]
     KeyspaceTooLong {
@@ -105,6 +111,8 @@ pub enum DiskError {
 /// Who must act on a [`DiskError`].
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum DiskErrorClass {
+    /// What was to be stored can never be: to try again does not help.
+    Caller,
     /// No room, no descriptors: try again later.
     Capacity,
     /// The record is dropped: another copy or a new put heals it.
@@ -120,15 +128,15 @@ impl DiskError {
     pub fn class(&self) -> DiskErrorClass {
         match self {
             Self::Io { source, .. } if is_capacity(source) => DiskErrorClass::Capacity,
-            Self::Full { .. } | Self::TooLarge { .. } | Self::TooManyPartitions { .. } => {
-                DiskErrorClass::Capacity
-            }
+            Self::Full { .. } | Self::TooManyPartitions { .. } => DiskErrorClass::Capacity,
+            Self::TooLarge { .. } => DiskErrorClass::Caller,
             Self::Corrupt { .. } => DiskErrorClass::Corrupt,
             Self::Io { .. }
             | Self::Poisoned { .. }
             | Self::Closed
             | Self::Locked { .. }
-            | Self::Layout { .. } => DiskErrorClass::Dependency,
+            | Self::Layout { .. }
+            | Self::NoDataDir { .. } => DiskErrorClass::Dependency,
             Self::KeyspaceTooLong { .. } | Self::SizeMismatch { .. } | Self::NotABlob { .. } => {
                 DiskErrorClass::Internal
             }

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use crate::codec::Codec;
+use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
 use crate::error::DiskError;
 use crate::eviction::{EvictionPolicy, Policy, Retention};
@@ -52,6 +53,8 @@ pub(crate) struct Inventory {
     pub(crate) counters: Counters,
     pub(crate) durable: DurableState,
     pub(crate) index_queue: BoundedQueue<IndexUpdate>,
+    /// What the committer is asked to do.
+    pub(crate) jobs: Arc<BoundedQueue<Job>>,
     /// Opens when the table holds all that is stored. Before, what is not in it may be stored nevertheless.
     pub(crate) loaded: Gate,
     /// Set when the engine ends.
@@ -88,6 +91,7 @@ impl Inventory {
             counters: Counters::default(),
             durable: DurableState::default(),
             index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
+            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
             loaded: Gate::default(),
             closing: AtomicBool::new(false),
             next_sequence: AtomicU64::new(1),
@@ -221,29 +225,6 @@ impl Inventory {
             self.counters.count_copy(&entry);
             self.tell_index(IndexUpdate::Put(entry));
         }
-    }
-
-    /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it.
-    pub(crate) fn quarantine(&self, key: &RecordKey, entry: &Entry, reason: &str) -> DiskError {
-        let place = match entry.location {
-            Location::Pack { pack, offset } => {
-                format!("{} +{offset}", self.layout.pack_file(pack).display())
-            }
-            Location::File { sequence } => {
-                self.layout.blob_file(key.hash(), sequence).display().to_string()
-            }
-        };
-        if self.remove_at(&entry.key, entry.location).is_some() {
-            self.counters.count_corrupt();
-            self.tell_index(IndexUpdate::Dead(entry.location));
-            if let Location::File { sequence } = entry.location {
-                self.forget_file(sequence);
-                // One that stays is found again at the next start, and dropped again when it is read.
-                let _ = self.io.remove_file(&self.layout.blob_file(key.hash(), sequence));
-            }
-            tracing::warn!(%key, place, reason, "a corrupt record is dropped; a new put heals it");
-        }
-        DiskError::Corrupt { key: key.clone(), place }
     }
 
     /// Makes a pack readable, and a unit of reclaiming.

@@ -4,6 +4,7 @@
 //! byte, `docs/adr/0003-log-is-truth.md` why.
 
 mod blob_file;
+mod body_check;
 mod codec;
 mod commit;
 mod committer;
@@ -21,10 +22,12 @@ mod key;
 mod layout;
 mod loader;
 mod options;
+mod pace;
 mod pack;
 mod partitions;
 mod prepared;
 mod prologue;
+mod quarantine;
 mod queue;
 mod reader;
 mod recency;
@@ -33,10 +36,13 @@ mod reclaim;
 mod recovery;
 mod room;
 mod scan;
+mod scrub;
 mod shard;
 mod slot;
 mod table;
 mod usage;
+mod verify;
+mod window;
 
 pub use blob_file::RecordWriter;
 pub use codec::Content;
@@ -51,4 +57,6 @@ pub use prepared::Prepared;
 pub use prologue::Encoding;
 pub use reader::{Accepts, RecordReader};
 pub use recent::RecentRecord;
+pub use scrub::ScrubUsage;
 pub use usage::Usage;
+pub use verify::{Finding, FindingKind, Repair, Verified, verify};

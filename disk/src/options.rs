@@ -36,4 +36,8 @@ pub struct EngineOptions {
     pub index_cache_bytes: u64,
     /// A blob whose record takes this much or more gets a file of its own; about 1 MiB.
     pub large_blob_bytes: u64,
+    /// How much the scrub reads, in bytes a second; 0 turns it off.
+    ///
+    /// Too small: rot is found by who reads it. Too large: the disk is busy with it.
+    pub scrub_rate_bytes: u64,
 }

@@ -182,6 +182,7 @@ impl RecordReader {
             return Err(self.corrupt("the frames end too early"));
         };
         let stored = self.read_stored(frame.stored_bytes)?;
+        self.inventory.counters.count_traffic(stored.len() as u64);
         if crc32c::crc32c(&stored) != frame.checksum {
             return Err(self.corrupt("the checksum of a frame"));
         }

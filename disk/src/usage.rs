@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::scrub::ScrubUsage;
 use crate::slot::Entry;
 
 /// What an engine holds at one moment, and what it did since it was opened.
@@ -32,6 +33,8 @@ pub struct Usage {
     pub writes_refused: bool,
     /// Whether all that is stored is known yet; until then the numbers above grow without anybody's doing.
     pub is_loaded: bool,
+    /// The scrub.
+    pub scrub: ScrubUsage,
 }
 
 /// What [`Usage`] is read from. Each counter is exact; a snapshot may fall between two of them.
@@ -46,6 +49,8 @@ pub(crate) struct Counters {
     evicted_bytes: AtomicU64,
     copied_bytes: AtomicU64,
     corrupt_records: AtomicU64,
+    /// Bytes that clients read from disk or wrote.
+    traffic_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -74,7 +79,16 @@ impl Counters {
         self.corrupt_records.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn count_traffic(&self, bytes: u64) {
+        self.traffic_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn traffic_bytes(&self) -> u64 {
+        self.traffic_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn grow_files(&self, bytes: u64) {
+        self.count_traffic(bytes);
         self.file_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -14,7 +14,7 @@ use larder_cas::{
     BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
     Keyspace, Metered,
 };
-use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
+use larder_disk::{DiskError, Engine, EngineOptions, RealIo, ScrubUsage};
 use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -39,6 +39,7 @@ pub struct Stacks {
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
     hot: Arc<HotTier>,
+    disk: DiskTier,
     engine: Arc<Engine>,
 }
 
@@ -74,6 +75,47 @@ pub struct UsageReport {
     pub writes_refused: bool,
     /// Whether all that is stored is known; after a start it is served as it is found.
     pub is_loaded: bool,
+    /// The scrub.
+    pub scrub: ScrubReport,
+}
+
+/// What the scrub does, and has done since the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ScrubReport {
+    /// What it may read in a second; 0 when it is off.
+    pub rate_bytes: u64,
+    /// Whether a round is under way; otherwise it waits for the next.
+    pub is_running: bool,
+    /// When the round under way, or the last one, began, in seconds since 1970; 0 when there was none.
+    pub round_begun_unix_seconds: u64,
+    /// What that round has checked, before the start too.
+    pub round_bytes: u64,
+    /// Rounds that came to their end.
+    pub rounds: u64,
+    /// Records that were checked.
+    pub records: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Records that were rotten, and dropped.
+    pub corrupt_records: u64,
+    /// Records that could not be opened; the next round tries again.
+    pub skipped_records: u64,
+}
+
+impl From<ScrubUsage> for ScrubReport {
+    fn from(usage: ScrubUsage) -> Self {
+        Self {
+            rate_bytes: usage.rate_bytes,
+            is_running: usage.is_running,
+            round_begun_unix_seconds: usage.round_begun_unix_ms / 1_000,
+            round_bytes: usage.round_bytes,
+            rounds: usage.rounds,
+            records: usage.records,
+            bytes: usage.bytes,
+            corrupt_records: usage.corrupt_records,
+            skipped_records: usage.skipped_records,
+        }
+    }
 }
 
 /// The stores cannot be opened.
@@ -102,12 +144,12 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     let hot_bytes = config.hot.capacity.as_bytes();
     let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
 
-    let disk: Arc<dyn BlobStore> = Arc::new(DiskTier::new(Arc::clone(&engine)));
+    let disk = DiskTier::new(Arc::clone(&engine));
     let hot_options = HotTierOptions {
         capacity_bytes: hot_bytes - actions_bytes - memo_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot = Arc::new(HotTier::new(disk, hot_options));
+    let hot = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
     let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
@@ -120,8 +162,8 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     }
     let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
 
-    let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot_actions = Arc::new(HotActions::new(disk, actions_bytes));
+    let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
+    let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
     let mut actions: Arc<dyn ActionStore> =
         Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
     if let Some(recorder) = recorder {
@@ -129,13 +171,18 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     }
     let metrics = ActionMetrics::register(registry);
     let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(actions, metrics));
-    Ok(Stacks { blobs, actions, sizes, hot, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, disk, engine })
 }
 
 impl Stacks {
     /// The tier of blobs in memory.
     pub fn hot(&self) -> &Arc<HotTier> {
         &self.hot
+    }
+
+    /// The tier of blobs on disk.
+    pub fn disk(&self) -> &DiskTier {
+        &self.disk
     }
 
     /// What the tier of blobs in memory holds.
@@ -158,6 +205,7 @@ impl Stacks {
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
             is_loaded: usage.is_loaded,
+            scrub: ScrubReport::from(usage.scrub),
         }
     }
 }
@@ -181,6 +229,7 @@ fn engine_options(config: &Config) -> EngineOptions {
         zstd_level: config.compression.level,
         index_cache_bytes: config.index_cache.as_bytes(),
         large_blob_bytes: LARGE_BLOB_BYTES,
+        scrub_rate_bytes: config.scrub_rate.as_bytes(),
     }
 }
 

@@ -29,6 +29,7 @@ impl Fixture {
             zstd_level: 1,
             index_cache_bytes: 8 << 20,
             large_blob_bytes: 1 << 20,
+            scrub_rate_bytes: 0,
         };
         let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
         let engine = Arc::new(engine);

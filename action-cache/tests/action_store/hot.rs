@@ -1,73 +1,134 @@
-//! The hot tier of action results extends the lives of those behind it.
+//! What the hot tier must not remember.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use async_trait::async_trait;
 use larder_action_cache::{ActionEntry, ActionKey, ActionStore, HotActions};
 use larder_cas::{Keyspace, RequestCx, StoreError};
 use larder_protos::reapi::ActionResult;
 use larder_protos::{Digest, DigestFunction};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
-use crate::fixture::Fixture;
-
+const FUNCTION: DigestFunction = DigestFunction::Sha256;
 const CX: RequestCx = RequestCx::RAW;
 
-/// Counts the reads that reach the store.
+/// One result, whatever the key, told apart by its exit code. Answers can be held back after they were taken.
 #[derive(Debug)]
-struct Counted {
-    inner: Arc<dyn ActionStore>,
-    reads: AtomicU64,
+struct Single {
+    exit_code: AtomicI32,
+    holds_gets: AtomicBool,
+    holds_puts: AtomicBool,
+    released: Semaphore,
 }
 
-impl fmt::Display for Counted {
+impl Single {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            exit_code: AtomicI32::new(1),
+            holds_gets: AtomicBool::new(false),
+            holds_puts: AtomicBool::new(false),
+            released: Semaphore::new(0),
+        })
+    }
+
+    async fn wait_if(&self, held: &AtomicBool) {
+        if held.load(Ordering::SeqCst) {
+            self.released.acquire().await.expect("never closed").forget();
+        }
+    }
+}
+
+impl fmt::Display for Single {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "counted({})", self.inner)
+        f.write_str("single")
     }
 }
 
 #[async_trait]
-impl ActionStore for Counted {
-    async fn get(
-        &self,
-        cx: &RequestCx,
-        key: &ActionKey,
-    ) -> Result<Option<ActionEntry>, StoreError> {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.get(cx, key).await
+impl ActionStore for Single {
+    async fn get(&self, _: &RequestCx, _: &ActionKey) -> Result<Option<ActionEntry>, StoreError> {
+        let found = entry(self.exit_code.load(Ordering::SeqCst));
+        self.wait_if(&self.holds_gets).await;
+        Ok(Some(found))
     }
 
-    async fn put(
-        &self,
-        cx: &RequestCx,
-        key: &ActionKey,
-        entry: ActionEntry,
-    ) -> Result<(), StoreError> {
-        self.inner.put(cx, key, entry).await
+    async fn put(&self, _: &RequestCx, _: &ActionKey, new: ActionEntry) -> Result<(), StoreError> {
+        self.exit_code.store(new.result().exit_code, Ordering::SeqCst);
+        self.wait_if(&self.holds_puts).await;
+        Ok(())
     }
 }
 
-async fn reads_behind(touch_every: Duration) -> u64 {
-    let fixture = Fixture::new();
-    let counted = Arc::new(Counted { inner: fixture.actions, reads: AtomicU64::new(0) });
-    let behind: Arc<dyn ActionStore> = Arc::<Counted>::clone(&counted);
-    let hot = HotActions::new(behind, 1 << 20).touching_every(touch_every);
-    let keyspace = Keyspace::new("").expect("a good name");
-    let action = *Digest::of(DigestFunction::Sha256, b"action").hash();
-    let key = ActionKey { keyspace: keyspace.clone(), blobs: keyspace, action };
-    let entry =
-        ActionEntry::new(DigestFunction::Sha256, ActionResult::default()).expect("well formed");
-    hot.put(&CX, &key, entry).await.expect("no fault");
-    for _ in 0..5 {
-        assert!(hot.get(&CX, &key).await.expect("no fault").is_some());
-    }
-    counted.reads.load(Ordering::Relaxed)
+fn entry(exit_code: i32) -> ActionEntry {
+    let result = ActionResult { exit_code, ..ActionResult::default() };
+    ActionEntry::new(FUNCTION, result).expect("well formed")
+}
+
+fn key() -> ActionKey {
+    let keyspace = Keyspace::new("").expect("a short name");
+    let action = *Digest::of(FUNCTION, b"action").hash();
+    ActionKey { keyspace: keyspace.clone(), blobs: keyspace, action }
+}
+
+async fn get(store: &dyn ActionStore) -> i32 {
+    let found = store.get(&CX, &key()).await.expect("an answer");
+    found.expect("always there").result().exit_code
 }
 
 #[tokio::test]
-async fn hits_in_memory_are_touches_behind_now_and_then() {
-    assert_eq!(reads_behind(Duration::ZERO).await, 5);
-    assert_eq!(reads_behind(Duration::from_hours(1)).await, 1);
+async fn a_read_that_a_put_overtook_is_not_remembered() {
+    let single = Single::new();
+    let hot = HotActions::new(single.clone(), 1 << 20);
+    single.holds_gets.store(true, Ordering::SeqCst);
+    let key = key();
+    let overtaken = async {
+        // In this order: `join!` polls the read first.
+        let put = async {
+            hot.put(&CX, &key, entry(2)).await.expect("stored");
+            single.holds_gets.store(false, Ordering::SeqCst);
+            single.released.add_permits(1);
+        };
+        tokio::join!(get(&hot), put).0
+    };
+    assert_eq!(overtaken.await, 1, "it was asked before the put");
+    assert_eq!(get(&hot).await, 2);
+}
+
+#[tokio::test]
+async fn a_put_that_was_dropped_half_way_is_not_overlooked() {
+    let single = Single::new();
+    let hot = HotActions::new(single.clone(), 1 << 20);
+    assert_eq!(get(&hot).await, 1, "now in memory");
+    single.holds_puts.store(true, Ordering::SeqCst);
+    let key = key();
+    let mut put = Box::pin(hot.put(&CX, &key, entry(2)));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(put.as_mut().poll(cx)));
+    assert!(begun.await.is_pending(), "stored behind, not answered");
+    drop(put);
+    assert_eq!(get(&hot).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_after_a_put_is_older() {
+    let hot = Arc::new(HotActions::new(Single::new(), 1 << 20));
+    let reader = Arc::clone(&hot);
+    let done = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&done);
+    let mut reads = JoinSet::new();
+    reads.spawn(async move {
+        while !seen.load(Ordering::Relaxed) {
+            get(&*reader).await;
+            tokio::task::yield_now().await;
+        }
+    });
+    let key = key();
+    for exit_code in 2..20_000 {
+        hot.put(&CX, &key, entry(exit_code)).await.expect("stored");
+        assert_eq!(get(&*hot).await, exit_code);
+    }
+    done.store(true, Ordering::Relaxed);
+    reads.join_all().await;
 }

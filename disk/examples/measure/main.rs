@@ -98,6 +98,7 @@ pub(crate) fn options(data_dir: &Path, durability: Durability) -> EngineOptions 
         zstd_level: 1,
         index_cache_bytes: 16 << 20,
         large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
     }
 }
 

@@ -100,13 +100,6 @@ impl<W: Write> TraceWriter<W> {
     }
 }
 
-/// What a line is.
-enum Parsed {
-    Event(TraceEvent),
-    /// A header, or how many events are missing.
-    Note,
-}
-
 /// Reads a trace, event by event.
 #[derive(Debug)]
 pub struct TraceReader<R> {
@@ -115,6 +108,13 @@ pub struct TraceReader<R> {
     /// `None` before the first header.
     last_ms: Option<u64>,
     dropped: u64,
+}
+
+/// What a line says.
+enum Line {
+    Event(TraceEvent),
+    /// A header, or how much is missing.
+    Remark,
 }
 
 impl<R: BufRead> TraceReader<R> {
@@ -143,8 +143,8 @@ impl<R: BufRead> TraceReader<R> {
                 continue;
             }
             match self.parse(text) {
-                Some(Parsed::Event(event)) => return Ok(Some(event)),
-                Some(Parsed::Note) => {}
+                Some(Line::Event(event)) => return Ok(Some(event)),
+                Some(Line::Remark) => {}
                 None => {
                     return Err(TraceError::Malformed { line: self.line, text: text.to_owned() });
                 }
@@ -152,16 +152,15 @@ impl<R: BufRead> TraceReader<R> {
         }
     }
 
-    /// `None` for what may not stand there.
-    fn parse(&mut self, text: &str) -> Option<Parsed> {
+    fn parse(&mut self, text: &str) -> Option<Line> {
         if let Some(unix_ms) = text.strip_prefix(MAGIC) {
             self.last_ms = Some(unix_ms.parse().ok()?);
-            return Some(Parsed::Note);
+            return Some(Line::Remark);
         }
         let last_ms = self.last_ms?;
         if let Some(count) = text.strip_prefix('!') {
             self.dropped = self.dropped.saturating_add(count.parse().ok()?);
-            return Some(Parsed::Note);
+            return Some(Line::Remark);
         }
         let mut fields = text.split(' ');
         let elapsed_ms: u64 = fields.next()?.parse().ok()?;
@@ -183,7 +182,7 @@ impl<R: BufRead> TraceReader<R> {
         }
         let unix_ms = last_ms.checked_add(elapsed_ms)?;
         self.last_ms = Some(unix_ms);
-        Some(Parsed::Event(TraceEvent { unix_ms, op, was_hit, name, bytes }))
+        Some(Line::Event(TraceEvent { unix_ms, op, was_hit, name, bytes }))
     }
 }
 

@@ -139,5 +139,5 @@ fn a_blob_over_the_limit_is_refused_at_once() {
     let dir = tempdir().unwrap();
     let engine = open_with(small(dir.path()), RealIo);
     let error = engine.create(&blob_key(&noise(1, 9 << 20))).unwrap_err();
-    assert_eq!(error.class(), DiskErrorClass::Capacity);
+    assert_eq!(error.class(), DiskErrorClass::Caller);
 }

@@ -148,7 +148,7 @@ fn without_descriptors_a_large_read_is_a_matter_of_capacity() {
 }
 
 /// Flips a bit of a file.
-fn rot(path: &Path, at: u64) {
+pub(crate) fn rot(path: &Path, at: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();

@@ -4,9 +4,12 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod gated;
 mod keeping;
 mod loading;
 mod model;
 mod recovery;
 mod round_trip;
+mod scrub;
 mod support;
+mod verify;

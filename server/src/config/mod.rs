@@ -26,7 +26,7 @@ pub use self::settings::{Fallback, SETTINGS, Setting};
 pub use self::size::{ByteSize, ByteSizeError};
 pub use self::sources::Sources;
 pub use self::text::{example_toml, settings_toml};
-use self::value::{DurabilityWord, Value};
+use self::value::{DurabilityWord, Value as _};
 
 /// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
 /// under the name of the field.
@@ -52,6 +52,8 @@ pub struct Config {
     pub durability: Durability,
     /// The target for sled's page cache.
     pub index_cache: ByteSize,
+    /// What the scrub reads in a second; 0 is off.
+    pub scrub_rate: ByteSize,
     /// Threads that serve connections.
     pub workers: NonZeroUsize,
     /// Memory for requests in progress.
@@ -144,11 +146,12 @@ impl Config {
             ("max_size", Some(self.max_size.show())),
             ("eviction", Some(self.eviction.show())),
             ("min_free_disk", Some(self.min_free_disk.show())),
-            ("trace_file", self.trace_file.as_ref().map(Value::show)),
+            ("trace_file", self.trace_file.as_ref().map(|path| path.show())),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
+            ("scrub_rate", Some(self.scrub_rate.show())),
             ("workers", Some(self.workers.show())),
             ("max_in_flight", Some(self.max_in_flight.show())),
             ("drain_timeout", Some(self.drain_timeout.show())),

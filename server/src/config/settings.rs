@@ -139,6 +139,16 @@ pub const SETTINGS: &[Setting] = &[
         advice: "Too small: a restart and bursts of uploads read the index from the disk.",
     },
     Setting {
+        key: "scrub_rate",
+        value_name: "SIZE",
+        fallback: Fallback::Text("8MiB"),
+        help: "How much the scrub reads in a second, looking for what has rotten on the disk; 0 turns \
+               it off.",
+        advice: "It gives way to clients, and begins a round at most once a day. Too small: a round \
+                 takes weeks, and rot is found by who asks for it. Too large: the disk is busy \
+                 with it; larder_disk_scrub_bytes_total shows what it reads.",
+    },
+    Setting {
         key: "workers",
         value_name: "COUNT",
         fallback: Fallback::Machine("the number of cores"),

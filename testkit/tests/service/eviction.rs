@@ -22,7 +22,7 @@ fn noise(seed: u64, length: usize) -> Bytes {
         bytes.extend_from_slice(&state.to_le_bytes());
     }
     bytes.truncate(length);
-    bytes.into()
+    Bytes::from(bytes)
 }
 
 async fn update(server: &TestServer, action: &[u8], output: &[u8]) {

@@ -13,3 +13,5 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod resume;
+mod shapes;
