@@ -146,7 +146,7 @@ impl Config {
             ("max_size", Some(self.max_size.show())),
             ("eviction", Some(self.eviction.show())),
             ("min_free_disk", Some(self.min_free_disk.show())),
-            ("trace_file", self.trace_file.as_ref().map(|path| path.show())),
+            ("trace_file", self.trace_file.as_ref().map(value::Value::show)),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
