@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use larder_cas::{RequestCx, StoreError};
@@ -14,6 +15,9 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use crate::{ActionEntry, ActionKey, ActionStore};
+
+/// How often a result that is hit in memory is touched in the tier behind; far below any useful retention.
+const TOUCH_EVERY: Duration = Duration::from_mins(1);
 
 /// What a result costs besides its bytes and its message.
 const ENTRY_OVERHEAD_BYTES: usize = 500;
@@ -23,6 +27,8 @@ pub struct HotActions {
     inner: Arc<dyn ActionStore>,
     capacity_bytes: u64,
     entries: Cache<ActionKey, Known>,
+    touch_every: Duration,
+    started: Instant,
     /// How many puts went by, counted apart for each first byte of the action's hash.
     puts: [AtomicU64; 256],
 }
@@ -31,9 +37,16 @@ pub struct HotActions {
 #[derive(Clone)]
 enum Known {
     /// This is its result.
-    Result(ActionEntry),
+    Result(HotAction),
     /// The tier behind may still change by itself.
     InDoubt,
+}
+
+#[derive(Clone)]
+struct HotAction {
+    entry: ActionEntry,
+    /// Milliseconds after the tier's start.
+    touched_ms: Arc<AtomicU64>,
 }
 
 impl HotActions {
@@ -41,13 +54,41 @@ impl HotActions {
     pub fn new(inner: Arc<dyn ActionStore>, capacity_bytes: u64) -> Self {
         let weigh = |_: &ActionKey, known: &Known| {
             let memory_bytes = match known {
-                Known::Result(entry) => entry.memory_bytes(),
+                Known::Result(hot) => hot.entry.memory_bytes(),
                 Known::InDoubt => 0,
             };
             u32::try_from(memory_bytes + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
-        Self { inner, capacity_bytes, entries, puts: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self {
+            inner,
+            capacity_bytes,
+            entries,
+            touch_every: TOUCH_EVERY,
+            started: Instant::now(),
+            puts: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// Touches the tier behind no more often than this for each result, instead of once a minute.
+    #[must_use]
+    pub fn touching_every(self, touch_every: Duration) -> Self {
+        Self { touch_every, ..self }
+    }
+
+    /// Reads the result in the tier behind, so that one which is only ever read from memory does not grow cold there.
+    async fn touch_behind(&self, cx: &RequestCx, key: &ActionKey, hot: &HotAction) {
+        let now_ms = self.now_ms();
+        let every_ms = u64::try_from(self.touch_every.as_millis()).unwrap_or(u64::MAX);
+        if now_ms >= hot.touched_ms.load(Ordering::Relaxed).saturating_add(every_ms) {
+            hot.touched_ms.store(now_ms, Ordering::Relaxed);
+            // A disk that fails has said so in its own log; what is in memory is good.
+            let _ = self.inner.get(cx, key).await;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn puts(&self, key: &ActionKey) -> &AtomicU64 {
@@ -78,7 +119,10 @@ impl ActionStore for HotActions {
         key: &ActionKey,
     ) -> Result<Option<ActionEntry>, StoreError> {
         match self.entries.get(key) {
-            Some(Known::Result(entry)) => return Ok(Some(entry)),
+            Some(Known::Result(hot)) => {
+                self.touch_behind(cx, key, &hot).await;
+                return Ok(Some(hot.entry));
+            }
             Some(Known::InDoubt) => return self.inner.get(cx, key).await,
             None => {}
         }
@@ -87,7 +131,9 @@ impl ActionStore for HotActions {
         if let Some(entry) = &found {
             self.entries.entry_by_ref(key).and_compute_with(|_| {
                 let unchanged = self.puts(key).load(Ordering::Acquire) == puts_before;
-                if unchanged { Op::Put(Known::Result(entry.clone())) } else { Op::Nop }
+                let touched_ms = Arc::new(AtomicU64::new(self.now_ms()));
+                let hot = HotAction { entry: entry.clone(), touched_ms };
+                if unchanged { Op::Put(Known::Result(hot)) } else { Op::Nop }
             });
         }
         Ok(found)

@@ -10,7 +10,7 @@ use larder_cas::{
     BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace, Payload,
     RequestCx, UntrustedPayload, Warmed, warm,
 };
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -22,10 +22,13 @@ fn disk(directory: &TempDir) -> Arc<DiskTier> {
     let options = EngineOptions {
         data_dir: directory.path().to_owned(),
         max_size_bytes: 1 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_secs(1)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,
         large_blob_bytes: 1 << 20,
+        scrub_rate_bytes: 0,
     };
     let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
     Arc::new(DiskTier::new(Arc::new(engine)))

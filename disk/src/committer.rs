@@ -5,17 +5,17 @@
 //! that waited meanwhile.
 //! Errors: a write that does not succeed fails its batch and leaves the pack as it was; a failed sync ends writes.
 
-use std::collections::HashSet;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+use crate::batch::{After, Answer, Batch, Item};
 use crate::codec::{EncodedRecord, encode_removal};
 use crate::commit::PutOutcome;
 use crate::durable::{sync_all, sync_fan, sync_pack};
 use crate::error::DiskError;
+use crate::full_disk::FREE_AT_LEAST_BYTES;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::io::write_full;
@@ -25,13 +25,14 @@ use crate::pack::{HEADER_BYTES, LogPosition, Pack};
 use crate::prologue::{Place, seal};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reclaim::Reclaim;
+use crate::room::{ASK_EVERY_S, Room};
 use crate::slot::{Entry, Location, ShortKey};
 
 /// Encoded bytes that wait for the committer; who appends more waits too.
 pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
-
-type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
+/// How often the free space of the disk is looked at while nothing is written.
+const GUARD_PERIOD: Duration = Duration::from_secs(ASK_EVERY_S as u64);
 
 /// What the committer is asked to do.
 #[derive(Debug)]
@@ -47,8 +48,21 @@ pub(crate) enum Job {
         short: ShortKey,
         answer: Answer<bool>,
     },
-    /// A blob file has taken room.
-    MakeRoom,
+    /// A corrupt record has been dropped and must stay gone.
+    Bury {
+        key: RecordKey,
+        entry: Entry,
+    },
+    /// A blob file is about to take so much; it counts as taken from the answer on.
+    Reserve {
+        bytes: u64,
+        answer: SyncSender<Result<(), DiskError>>,
+    },
+    /// The disk had no room for so many bytes of a blob file; the answer says whether some was made.
+    FreeDisk {
+        bytes: u64,
+        answer: SyncSender<bool>,
+    },
 }
 
 impl Job {
@@ -56,40 +70,20 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::MakeRoom => 1,
+            Self::Remove { .. }
+            | Self::Bury { .. }
+            | Self::Reserve { .. }
+            | Self::FreeDisk { .. } => 1,
         }
     }
 }
 
-/// A record on its way into the pack.
-#[derive(Debug)]
-struct Item {
-    bytes: Vec<u8>,
-    after: After,
-}
-
-/// What its being written brings about.
-#[derive(Debug)]
-enum After {
-    Store { entry: Entry, answer: Answer<PutOutcome> },
-    Remove { key: ShortKey, location: Location, at: Location, answer: Answer<bool> },
-    Move { key: ShortKey, from: Location, to: Location },
-}
-
-#[derive(Default, Debug)]
-struct Batch {
-    items: Vec<Item>,
-    bytes: u64,
-    /// Blobs in `items`.
-    blobs: HashSet<ShortKey>,
-    /// Who asked for a blob that is in `items` already.
-    followers: Vec<Answer<PutOutcome>>,
-}
-
 /// Limits of an engine, as the committer needs them.
 #[derive(Copy, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in a name")]
 pub(crate) struct Limits {
     pub(crate) max_size_bytes: u64,
+    pub(crate) min_free_disk_bytes: u64,
     pub(crate) pack_cap_bytes: u64,
 }
 
@@ -99,14 +93,17 @@ pub(crate) struct Committer {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) limits: Limits,
     pub(crate) reclaim: Reclaim,
+    pub(crate) room: Room,
     /// Whether each batch is synced before its answers.
     syncs_batches: bool,
-    pack: Arc<Pack>,
+    pub(crate) pack: Arc<Pack>,
     /// Where the pack's good records end.
-    end: u64,
-    /// Bytes that could not be cut off lie behind `end`.
-    has_dirty_tail: bool,
-    batch: Batch,
+    pub(crate) end: u64,
+    /// Nothing more goes into the pack: bytes that could not be cut off lie behind `end`, or the pack is given up.
+    pub(crate) has_dirty_tail: bool,
+    /// Whether the pack that is appended to stays where it is small.
+    pub(crate) spares_small_pack: bool,
+    pub(crate) batch: Batch,
 }
 
 impl Committer {
@@ -121,10 +118,12 @@ impl Committer {
             inventory,
             limits,
             reclaim: Reclaim::default(),
+            room: Room::new(limits.max_size_bytes, limits.min_free_disk_bytes),
             syncs_batches,
             pack,
             end,
             has_dirty_tail: false,
+            spares_small_pack: false,
             batch: Batch::default(),
         }
     }
@@ -132,7 +131,11 @@ impl Committer {
     /// The thread's work: until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &BoundedQueue<Job>) {
         loop {
-            let timeout = self.reclaim.is_running().then_some(Duration::ZERO);
+            let timeout = match (self.reclaim.is_running(), self.room.is_guarded()) {
+                (true, _) => Some(Duration::ZERO),
+                (false, true) => Some(GUARD_PERIOD),
+                (false, false) => None,
+            };
             match queue.pop_batch(BATCH_BYTES, timeout) {
                 Popped::Batch(jobs) => {
                     self.inventory.tick();
@@ -141,7 +144,7 @@ impl Committer {
                     }
                     self.flush();
                 }
-                Popped::TimedOut => {}
+                Popped::TimedOut => self.inventory.tick(),
                 Popped::Closed => break,
             }
             self.reclaim_step();
@@ -154,9 +157,20 @@ impl Committer {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
-            Job::MakeRoom => {
-                // A blob file that does not fit is found again by `reclaim_step`.
-                let _ = self.make_room(0);
+            Job::Bury { key, entry } => self.bury(&key, &entry),
+            Job::Reserve { bytes, answer } => {
+                let room = self.make_room(bytes);
+                if room.is_ok() {
+                    self.inventory.counters.grow_files(bytes);
+                }
+                if answer.send(room.clone()).is_err() && room.is_ok() {
+                    // Nobody waits any more.
+                    self.inventory.counters.shrink_files(bytes);
+                }
+            }
+            Job::FreeDisk { bytes, answer } => {
+                self.flush();
+                let _ = answer.send(self.free_disk(bytes));
             }
         }
     }
@@ -194,7 +208,7 @@ impl Committer {
             logical_size_bytes: record.logical_size_bytes,
             encoding: record.encoding,
             recency_s: self.inventory.now_s(),
-            hits: 0,
+            hits: self.inventory.policy.lock().admit(key.name(), record_bytes),
         };
         self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
     }
@@ -220,6 +234,7 @@ impl Committer {
             let _ = answer.send(Ok(true));
             return;
         };
+        self.pack.note_removal();
         let at = self.next_location();
         let after = After::Remove { key: *short, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);
@@ -248,10 +263,34 @@ impl Committer {
     }
 
     /// Makes sure that the next `bytes` fit under the limit and into the pack.
-    fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
+    pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
+        match self.begin_append(bytes) {
+            Err(error) if error.is_disk_full() && self.free_disk(bytes) => self.begin_append(bytes),
+            begun => begun,
+        }
+    }
+
+    /// Makes sure that the pack is one for new records, and that the next `bytes` fit into it.
+    fn begin_append(&mut self, bytes: u64) -> Result<(), DiskError> {
+        if self.reclaim.is_for_survivors(self.pack.id) {
+            if self.holds_records() {
+                self.roll()?;
+            } else {
+                self.reclaim.set_for_survivors(self.pack.id, false);
+            }
+        }
         self.fit_pack(bytes)
+    }
+
+    /// Makes the pack that is appended to one for survivors only.
+    pub(crate) fn begin_survivors(&mut self) -> Result<(), DiskError> {
+        if self.holds_records() && !self.reclaim.is_for_survivors(self.pack.id) {
+            self.roll()?;
+        }
+        self.reclaim.set_for_survivors(self.pack.id, true);
+        Ok(())
     }
 
     /// Makes sure that the next `bytes` fit into the pack.
@@ -291,49 +330,72 @@ impl Committer {
         if self.batch.bytes >= BATCH_BYTES {
             self.flush();
         }
+        let is_for_survivors = self.reclaim.is_for_survivors(self.pack.id);
         self.fit_pack(bytes.len() as u64)?;
+        if is_for_survivors {
+            self.reclaim.set_for_survivors(self.pack.id, true);
+        }
         let to = self.next_location();
         self.push(bytes, prologue_bytes, After::Move { key: entry.key, from: entry.location, to });
         Ok(())
     }
 
-    fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+    /// Adds a removal of what is not in the table any more, or is about to leave it.
+    pub(crate) fn push_removal(
+        &mut self,
+        removal: EncodedRecord,
+        key: ShortKey,
+    ) -> Result<(), DiskError> {
+        if self.batch.bytes >= BATCH_BYTES {
+            self.flush();
+        }
+        self.fit_pack(removal.bytes.len() as u64)?;
+        self.pack.note_removal();
+        let at = self.next_location();
+        self.push(removal.bytes, removal.prologue_bytes, After::Forget { key, at });
+        Ok(())
+    }
+
+    pub(crate) fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
         let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
         seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
         self.batch.bytes += bytes.len() as u64;
-        self.batch.items.push(Item { bytes, after });
+        self.batch.items.push(Item { bytes, prologue_bytes, after });
     }
 
-    /// Writes what is gathered, makes it findable, and answers.
+    /// Writes what is gathered, makes it findable, and answers. On a full disk room is made, and the batch is tried once more.
     pub(crate) fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         if batch.items.is_empty() {
             return;
         }
+        let Err(error) = self.write(&batch) else { return self.publish(batch) };
+        if !error.is_disk_full() || batch.is_of_reclaiming() || !self.free_disk(batch.bytes) {
+            return batch.fail(&error);
+        }
+        self.gather_again(batch);
+        let batch = std::mem::take(&mut self.batch);
         match self.write(&batch) {
-            Ok(()) => {
-                self.inventory.counters.grow_files(batch.bytes);
-                for item in batch.items {
-                    self.apply(item.after);
-                }
-                for follower in batch.followers {
-                    let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
-                }
-                self.inventory.tell_index(IndexUpdate::Covered(self.position()));
-            }
+            Ok(()) => self.publish(batch),
             Err(error) => {
-                for item in batch.items {
-                    match item.after {
-                        After::Store { answer, .. } => drop(answer.send(Err(error.clone()))),
-                        After::Remove { answer, .. } => drop(answer.send(Err(error.clone()))),
-                        After::Move { .. } => {}
-                    }
+                if error.is_disk_full() {
+                    self.inventory.note_futile_eviction();
                 }
-                for follower in batch.followers {
-                    let _ = follower.send(Err(error.clone()));
-                }
+                batch.fail(&error);
             }
         }
+    }
+
+    /// Makes what is written findable, and answers.
+    fn publish(&self, batch: Batch) {
+        self.inventory.counters.grow_files(batch.bytes);
+        for item in batch.items {
+            self.apply(item.after);
+        }
+        for follower in batch.followers {
+            let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
+        }
+        self.inventory.tell_index(IndexUpdate::Covered(self.position()));
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
@@ -342,7 +404,7 @@ impl Committer {
         if let Err(error) = write_full(&*self.pack.file, &mut slices, self.end) {
             self.has_dirty_tail = self.pack.file.truncate(self.end).is_err();
             let path = self.inventory.layout.pack_file(self.pack.id);
-            return Err(DiskError::io("append to", &path)(error));
+            return Err(self.inventory.io_error("append to", &path)(error));
         }
         if self.syncs_batches {
             sync_pack(&self.inventory, &self.pack)?;
@@ -375,12 +437,20 @@ impl Committer {
                 let _ = answer.send(Ok(removed));
             }
             After::Move { key, from, to } => self.inventory.relocate(&key, from, to),
+            After::Forget { key, at } => {
+                self.inventory.tell_index(IndexUpdate::Removal { key, at });
+            }
         }
     }
 
-    /// The pack that is appended to, and whether there is a record in it.
+    /// The pack that is appended to, and whether there is enough in it to reclaim it.
     pub(crate) fn active(&self) -> (&Arc<Pack>, bool) {
-        (&self.pack, self.end > HEADER_BYTES as u64)
+        let is_spared = self.spares_small_pack && self.end <= FREE_AT_LEAST_BYTES;
+        (&self.pack, self.holds_records() && !is_spared)
+    }
+
+    fn holds_records(&self) -> bool {
+        self.end + self.batch.bytes > HEADER_BYTES as u64
     }
 
     /// Bytes that are gathered and not yet written.
@@ -396,7 +466,7 @@ impl Committer {
         to_offset(self.end + self.batch.bytes)
     }
 
-    fn next_location(&self) -> Location {
+    pub(crate) fn next_location(&self) -> Location {
         Location::Pack { pack: self.pack.id, offset: self.next_offset() }
     }
 }

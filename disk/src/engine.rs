@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::blob_file::{BlobFile, FileContext, RecordWriter};
 use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
-use crate::committer::{Committer, Job, Limits, QUEUE_BYTES};
+use crate::committer::{Committer, Job, Limits};
 use crate::durable::Syncer;
 use crate::error::DiskError;
 use crate::indexer::Indexer;
@@ -22,9 +22,10 @@ use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
 use crate::prepared::Prepared;
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
-use crate::queue::BoundedQueue;
+use crate::queue::{BoundedQueue, Popped};
 use crate::reader::{Accepts, Opened, RecordReader};
 use crate::recovery::{Recovered, recover};
+use crate::scrub::Scrub;
 use crate::usage::Usage;
 
 /// The most that [`Engine::append`] takes, in logical bytes: it holds the whole record in memory.
@@ -57,6 +58,12 @@ impl Engine {
     pub fn open(options: EngineOptions, io: Arc<dyn Io>) -> Result<Self, DiskError> {
         let data_dir = &options.data_dir;
         io.create_dir_all(data_dir).map_err(DiskError::io("create", data_dir))?;
+        if let Some(above) = data_dir.parent().filter(|above| !above.as_os_str().is_empty())
+            && let Err(error) = io.sync_dir(above)
+        {
+            // Not ours, so perhaps not ours to read; a directory that has been there for long needs no sync.
+            tracing::warn!(dir = %above.display(), %error, "the directory above the data cannot be synced");
+        }
         let lock_file = Layout::new(data_dir).lock_file();
         let lock = io
             .lock(&lock_file)
@@ -65,7 +72,7 @@ impl Engine {
         let recovered = recover(&options, io)?;
         let context = FileContext {
             inventory: Arc::clone(&recovered.inventory),
-            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
+            jobs: Arc::clone(&recovered.inventory.jobs),
             _lock: Arc::from(lock),
             syncs_names: options.durability == Durability::Sync,
         };
@@ -230,6 +237,7 @@ impl Engine {
     /// Removes a record; says whether it was there. Blocks until all that is stored is known, and the removal is as durable
     /// as a put.
     pub fn remove(&self, key: &RecordKey) -> Result<bool, DiskError> {
+        self.inventory().check_writable()?;
         self.wait_loaded();
         let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
         let (answer, receiver) = oneshot::channel();
@@ -245,8 +253,17 @@ impl Engine {
     /// What is stored, and what happened since the engine was opened.
     pub fn usage(&self) -> Usage {
         let inventory = self.inventory();
+        let scrub = self.threads.scrub.as_ref().map(Scrub::usage).unwrap_or_default();
         let limit_bytes = self.options.max_size_bytes;
-        inventory.counters.usage(limit_bytes, inventory.is_poisoned(), inventory.loaded.is_open())
+        let retention_s = inventory.retention.lock().youngest_s(inventory.now_s());
+        Usage {
+            limit_bytes,
+            min_retention_s: retention_s.map(u64::from),
+            writes_refused: inventory.is_poisoned(),
+            scrub,
+            is_loaded: inventory.loaded.is_open(),
+            ..inventory.counters.usage()
+        }
     }
 
     pub(crate) fn inventory(&self) -> &Arc<Inventory> {
@@ -280,6 +297,7 @@ struct Threads {
     committer: Option<JoinHandle<()>>,
     indexer: Option<JoinHandle<()>>,
     syncer: Option<(Arc<Syncer>, JoinHandle<()>)>,
+    scrub: Option<Scrub>,
 }
 
 impl Threads {
@@ -289,7 +307,8 @@ impl Threads {
         recovered: Recovered,
         context: &FileContext,
     ) -> Result<Self, DiskError> {
-        let mut threads = Self { loader: None, committer: None, indexer: None, syncer: None };
+        let mut threads =
+            Self { loader: None, committer: None, indexer: None, syncer: None, scrub: None };
         match threads.start_each(options, recovered, context) {
             Ok(()) => Ok(threads),
             Err(error) => {
@@ -319,6 +338,7 @@ impl Threads {
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,
+            min_free_disk_bytes: options.min_free_disk_bytes,
             pack_cap_bytes: cap_bytes(options.max_size_bytes),
         };
         let syncs_batches = options.durability == Durability::Sync;
@@ -329,6 +349,10 @@ impl Threads {
             committer.run(&jobs);
         })?);
 
+        if options.scrub_rate_bytes > 0 {
+            let inventory = Arc::clone(&inventory);
+            self.scrub = Some(Scrub::start(inventory, options.scrub_rate_bytes)?);
+        }
         if let Durability::Interval(period) = options.durability {
             let syncer = Arc::new(Syncer::new());
             let work = Arc::clone(&syncer);
@@ -344,6 +368,7 @@ impl Threads {
         join(self.loader.take());
         // Where there is none, nobody else opens it.
         context.inventory.loaded.open();
+        join(self.scrub.as_mut().and_then(Scrub::stop));
         context.jobs.close();
         join(self.committer.take());
         if let Some((syncer, handle)) = self.syncer.take() {
@@ -367,5 +392,9 @@ struct CloseOnExit<'a, T>(&'a BoundedQueue<T>);
 impl<T> Drop for CloseOnExit<'_, T> {
     fn drop(&mut self) {
         self.0.close();
+        // After a panic something is left: to drop it tells those who wait.
+        while let Popped::Batch(left) = self.0.pop_batch(u64::MAX, None) {
+            drop(left);
+        }
     }
 }

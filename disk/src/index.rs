@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::error::DiskError;
@@ -26,6 +27,8 @@ const OPEN_LIMIT: Duration = Duration::from_mins(1);
 const PAGE_LIMIT: Duration = Duration::from_secs(30);
 /// How often sled writes out what it holds back.
 const FLUSH_EVERY_MS: u64 = 500;
+/// The cache of an index that is only looked at.
+const INSPECT_CACHE_BYTES: u64 = 16 << 20;
 /// How often, and after how long each time, a lock of sled's is asked for again.
 const LOCK_TRIES: u32 = 250;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
@@ -58,7 +61,7 @@ pub(crate) fn open(
 ) -> (Option<sled::Db>, Option<Head>) {
     let dir = layout.index_dir();
     let existed = io.list(&dir).is_ok_and(|entries| !entries.is_empty());
-    match guarded_open(&dir, cache_bytes, salt) {
+    match guarded_open(&dir, cache_bytes, salt, Tail::Cut) {
         Ok((db, Some(head))) => return (Some(db), Some(head)),
         Ok((db, None)) if !existed => return (Some(db), None),
         Ok((db, None)) => {
@@ -73,7 +76,7 @@ pub(crate) fn open(
         tracing::warn!(%error, "the old index cannot be moved; going on without an index");
         return (None, None);
     }
-    match guarded_open(&dir, cache_bytes, salt) {
+    match guarded_open(&dir, cache_bytes, salt, Tail::Cut) {
         Ok((db, _)) => (Some(db), None),
         Err(reason) => {
             tracing::warn!(%reason, "no index can be made; going on without one");
@@ -93,7 +96,7 @@ pub(crate) fn move_aside(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> 
 
 /// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(crate) enum Unusable {
     #[error(transparent)]
     Sled(#[from] sled::Error),
     #[error("sled panicked while opening")]
@@ -106,15 +109,28 @@ enum Unusable {
 
 type Opened = (sled::Db, Option<Head>);
 
+/// Whether what an index says of the log behind its mark is removed.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Tail {
+    Cut,
+    Kept,
+}
+
+/// Opens an index for a look. Its lines stay as they are; the error says why it cannot be used.
+pub(crate) fn inspect(dir: &Path, salt: u64) -> Result<Opened, Unusable> {
+    guarded_open(dir, INSPECT_CACHE_BYTES, salt, Tail::Kept)
+}
+
 /// Opens in a thread of its own. One that takes too long is left to itself: there is no way to end it, it works on a
 /// directory that is moved aside, and what it comes back with is dropped.
-fn guarded_open(dir: &Path, cache_bytes: u64, salt: u64) -> Result<Opened, Unusable> {
+fn guarded_open(dir: &Path, cache_bytes: u64, salt: u64, tail: Tail) -> Result<Opened, Unusable> {
     let dir = dir.to_owned();
     let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("disk-index-open".to_owned())
         .spawn(move || {
-            let opened = catch_unwind(AssertUnwindSafe(|| open_head(&dir, cache_bytes, salt)));
+            let opened =
+                catch_unwind(AssertUnwindSafe(|| open_head(&dir, cache_bytes, salt, tail)));
             let _ = sender.send(opened);
         })
         .map_err(|_| Unusable::Thread)?;
@@ -149,7 +165,7 @@ fn is_locked(error: &std::io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
 }
 
-fn open_head(dir: &Path, cache_bytes: u64, salt: u64) -> Result<Opened, sled::Error> {
+fn open_head(dir: &Path, cache_bytes: u64, salt: u64, tail: Tail) -> Result<Opened, sled::Error> {
     let db = open_db(dir, cache_bytes)?;
     let mark = db.get(MARK_KEY)?.and_then(|value| parse_line(&MARK_KEY, &value, |_| None));
     let Some(Line::Mark(mark)) = mark else { return Ok((db, None)) };
@@ -168,7 +184,9 @@ fn open_head(dir: &Path, cache_bytes: u64, salt: u64) -> Result<Opened, sled::Er
         }
         number += 1;
     }
-    cut(&db, mark.position, &partitions)?;
+    if tail == Tail::Cut {
+        cut(&db, mark.position, &partitions)?;
+    }
     Ok((db, Some(Head { partitions, mark })))
 }
 
@@ -219,6 +237,7 @@ fn cut(db: &sled::Db, mark: LogPosition, partitions: &Partitions) -> Result<(), 
 #[derive(Debug)]
 pub(crate) struct Reading {
     said: mpsc::Receiver<Result<Said, sled::Error>>,
+    thread: JoinHandle<()>,
 }
 
 impl Reading {
@@ -226,7 +245,8 @@ impl Reading {
     pub(crate) fn begin(db: sled::Db, partitions: Vec<RecordKind>) -> std::io::Result<Self> {
         let (sender, said) = mpsc::sync_channel(PAGES_AHEAD);
         let sender = Arc::new(sender);
-        std::thread::Builder::new().name("disk-index-read".to_owned()).spawn(move || {
+        let name = "disk-index-read".to_owned();
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
             let read = catch_unwind(AssertUnwindSafe(|| read_all(&db, &partitions, &sender)));
             let last = match read {
                 Ok(Ok(())) => Ok(Said::End),
@@ -236,7 +256,14 @@ impl Reading {
             };
             let _ = sender.send(last);
         })?;
-        Ok(Self { said })
+        Ok(Self { said, thread })
+    }
+
+    /// Waits until the index is closed again, which is soon after it has said the last.
+    pub(crate) fn close(self) {
+        drop(self.said);
+        // A panic has been told of as a failure.
+        let _ = self.thread.join();
     }
 
     /// The next piece; `None` when the index failed, panicked or hangs.

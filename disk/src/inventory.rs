@@ -4,15 +4,18 @@
 //! the committer orders writes, recovery fills it, readers and writers use it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use crate::codec::Codec;
+use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
 use crate::error::DiskError;
+use crate::eviction::{EvictionPolicy, Policy, Retention};
 use crate::gate::Gate;
 use crate::indexer::IndexUpdate;
 use crate::io::Io;
@@ -28,11 +31,14 @@ use crate::usage::Counters;
 /// Updates that wait for the index; a full queue slows the writers down to what sled takes.
 const INDEX_QUEUE_LENGTH: u64 = 65_536;
 
+/// How long a full disk on which eviction did not help is left alone, so that it does not cost the whole store.
+const FUTILE_MS: u64 = 10_000;
+
 /// What is reclaimed at once.
 #[derive(Clone, Debug)]
 pub(crate) enum Unit {
     Pack { id: u32 },
-    File { key: ShortKey, path: PathBuf, sequence: u64, record_bytes: u64 },
+    File { path: PathBuf, sequence: u64, record_bytes: u64 },
 }
 
 /// What is stored where.
@@ -51,6 +57,8 @@ pub(crate) struct Inventory {
     pub(crate) counters: Counters,
     pub(crate) durable: DurableState,
     pub(crate) index_queue: BoundedQueue<IndexUpdate>,
+    /// What the committer is asked to do.
+    pub(crate) jobs: Arc<BoundedQueue<Job>>,
     /// Opens when the table holds all that is stored. Before, what is not in it may be stored nevertheless.
     pub(crate) loaded: Gate,
     /// Set when the engine ends.
@@ -59,7 +67,13 @@ pub(crate) struct Inventory {
     /// The time as of the last [`Self::tick`], seconds since 1970: recency needs no better, and reading the clock costs
     /// as much as a lookup.
     now_s: AtomicU32,
+    /// What decides on evictions. Guards a few words, or the choice of units.
+    pub(crate) policy: Mutex<Policy>,
+    /// Guards a few words.
+    pub(crate) retention: Mutex<Retention>,
     poison: OnceLock<Arc<str>>,
+    /// Until then to evict on a full disk is no use: it was tried and did not help. Milliseconds since 1970.
+    futile_until_ms: AtomicU64,
 }
 
 impl Inventory {
@@ -68,6 +82,7 @@ impl Inventory {
         (layout, salt): (Layout, u64),
         codec: Codec,
         (table, partitions): (Table, Partitions),
+        eviction: EvictionPolicy,
     ) -> Self {
         let inventory = Self {
             io,
@@ -82,11 +97,15 @@ impl Inventory {
             counters: Counters::default(),
             durable: DurableState::default(),
             index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
+            jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
             loaded: Gate::default(),
             closing: AtomicBool::new(false),
             next_sequence: AtomicU64::new(1),
             now_s: AtomicU32::new(0),
+            policy: Mutex::new(Policy::new(eviction)),
+            retention: Mutex::default(),
             poison: OnceLock::new(),
+            futile_until_ms: AtomicU64::new(0),
         };
         inventory.tick();
         inventory
@@ -156,6 +175,29 @@ impl Inventory {
         self.poison.get().is_some()
     }
 
+    /// For `map_err`: counts what the system refused, and names what was tried on which file.
+    pub(crate) fn io_error<'a>(
+        &'a self,
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> DiskError + 'a {
+        move |error| {
+            self.counters.count_io_error();
+            DiskError::io(operation, path)(error)
+        }
+    }
+
+    /// What was evicted on a full disk did not help: snapshots may hold the blocks, or there are no inodes.
+    pub(crate) fn note_futile_eviction(&self) {
+        let until_ms = self.io.unix_ms().saturating_add(FUTILE_MS);
+        self.futile_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Whether to evict on a full disk was tried a moment ago and did not help.
+    pub(crate) fn is_eviction_futile(&self) -> bool {
+        self.io.unix_ms() < self.futile_until_ms.load(Ordering::Relaxed)
+    }
+
     /// Makes an entry findable, in place of an older one.
     pub(crate) fn replace(&self, entry: &Entry) {
         if let Some(old) = self.table.replace(entry) {
@@ -210,31 +252,9 @@ impl Inventory {
     /// Points a key to the copy of its record.
     pub(crate) fn relocate(&self, key: &ShortKey, from: Location, to: Location) {
         if let Some(entry) = self.table.relocate(key, from, to) {
+            self.counters.count_copy(&entry);
             self.tell_index(IndexUpdate::Put(entry));
         }
-    }
-
-    /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it.
-    pub(crate) fn quarantine(&self, key: &RecordKey, entry: &Entry, reason: &str) -> DiskError {
-        let place = match entry.location {
-            Location::Pack { pack, offset } => {
-                format!("{} +{offset}", self.layout.pack_file(pack).display())
-            }
-            Location::File { sequence } => {
-                self.layout.blob_file(key.hash(), sequence).display().to_string()
-            }
-        };
-        if self.remove_at(&entry.key, entry.location).is_some() {
-            self.counters.count_corrupt();
-            self.tell_index(IndexUpdate::Dead(entry.location));
-            if let Location::File { sequence } = entry.location {
-                self.forget_file(sequence);
-                // One that stays is found again at the next start, and dropped again when it is read.
-                let _ = self.io.remove_file(&self.layout.blob_file(key.hash(), sequence));
-            }
-            tracing::warn!(%key, place, reason, "a corrupt record is dropped; a new put heals it");
-        }
-        DiskError::Corrupt { key: key.clone(), place }
     }
 
     /// Makes a pack readable, and a unit of reclaiming.
@@ -254,16 +274,10 @@ impl Inventory {
         self.tell_index(IndexUpdate::PackGone(id));
     }
 
-    /// Makes a new blob file a unit of reclaiming.
-    pub(crate) fn add_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
-        self.counters.grow_files(entry.record_bytes);
-        self.enlist_file(entry, path, sequence);
-    }
-
     /// Makes a blob file, whose bytes are counted, a unit of reclaiming.
     pub(crate) fn enlist_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
         let record_bytes = entry.record_bytes;
-        let unit = Unit::File { key: entry.key, path, sequence, record_bytes };
+        let unit = Unit::File { path, sequence, record_bytes };
         self.units.lock().insert(sequence, unit);
     }
 

@@ -70,7 +70,16 @@ impl Layout {
         self.data_dir.join("index.broken")
     }
 
-    fn layout_file(&self) -> PathBuf {
+    /// Where the scrub is.
+    pub(crate) fn scrub_file(&self) -> PathBuf {
+        self.data_dir.join("scrub")
+    }
+
+    pub(crate) fn scrub_tmp_file(&self) -> PathBuf {
+        self.tmp_dir().join("scrub.tmp")
+    }
+
+    pub(crate) fn layout_file(&self) -> PathBuf {
         self.data_dir.join("LAYOUT")
     }
 
@@ -125,6 +134,11 @@ pub(crate) fn fan_of(hash: &Hash) -> u8 {
     hash.as_bytes().first().copied().unwrap_or_default()
 }
 
+/// The same, by the beginning of its hash.
+pub(crate) fn fan_of_prefix(prefix: &[u8]) -> u8 {
+    prefix.first().copied().unwrap_or_default()
+}
+
 /// The id in a pack's file name.
 pub(crate) fn parse_pack_name(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".pack").filter(|digits| digits.len() == 8)?;
@@ -144,10 +158,43 @@ pub(crate) fn parse_blob_dir(name: &str) -> Option<u8> {
     (name.len() == 2).then(|| parse_hex(name)).flatten().and_then(|fan| u8::try_from(fan).ok())
 }
 
+/// The directory of a blob file, by the hash in its name.
+pub(crate) fn fan_of_hex(hash_hex: &str) -> Option<u8> {
+    hash_hex.get(..2).and_then(parse_blob_dir)
+}
+
+/// Whether a name in the data directory itself is one that an engine gives.
+pub(crate) fn is_root_name(name: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["LAYOUT", "lock", "packs", "blobs", "tmp", "index", "index.broken", "scrub"];
+    NAMES.contains(&name)
+}
+
+/// Whether a `LAYOUT` line is that of another version, as far as this one can know.
+pub(crate) fn says_other_version(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_product = words.next() == Some(PRODUCT);
+    let version = words.next().unwrap_or_default();
+    is_product
+        && version != VERSION
+        && !version.is_empty()
+        && version.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Whether a name in `tmp/` is one that an engine gave.
 pub(crate) fn is_tmp_name(name: &str) -> bool {
-    name.strip_suffix(".tmp")
-        .is_some_and(|stem| stem == "LAYOUT" || (stem.len() == 16 && is_lower_hex(stem)))
+    name.strip_suffix(".tmp").is_some_and(|stem| {
+        stem == "LAYOUT" || stem == "scrub" || (stem.len() == 16 && is_lower_hex(stem))
+    })
+}
+
+/// Whether a line is whole and of a version that is not this one.
+pub(crate) fn says_another_version(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_ours = words.next() == Some(PRODUCT);
+    let version = words.next().is_some_and(|word| word != VERSION && word.parse::<u32>().is_ok());
+    let salt = words.next().is_some_and(|word| word.len() == 16 && is_lower_hex(word));
+    is_ours && version && salt && words.next().is_none()
 }
 
 fn parse_layout(line: &str) -> Option<u64> {
@@ -203,5 +250,18 @@ mod tests {
         check("larder-disk 1 ff", None);
         check("larder-disk 1", None);
         check("", None);
+    }
+
+    #[test]
+    fn layout_lines_of_another_version() {
+        let check = |line: &str, expect: bool| assert_eq!(says_another_version(line), expect);
+        check("larder-disk 2 00000000000000ff", true);
+        check("larder-disk 12 00000000000000ff", true);
+        check("larder-disk 1 00000000000000ff", false);
+        check("larder-disk 1 0000000000000_ff", false);
+        check("larder-disk q 00000000000000ff", false);
+        check("lardez-disk 2 00000000000000ff", false);
+        check("larder-disk 2 00000000000000ff more", false);
+        check("", false);
     }
 }

@@ -3,7 +3,9 @@
 //! The log is the truth, sled is its index, memory answers. Start reading at [`Engine`]; `docs/design/disk-format.md` says every
 //! byte, `docs/adr/0003-log-is-truth.md` why.
 
+mod batch;
 mod blob_file;
+mod body_check;
 mod codec;
 mod commit;
 mod committer;
@@ -11,6 +13,7 @@ mod durable;
 mod engine;
 mod error;
 pub mod eviction;
+mod full_disk;
 mod gate;
 mod index;
 mod index_format;
@@ -21,21 +24,28 @@ mod key;
 mod layout;
 mod loader;
 mod options;
+mod pace;
 mod pack;
 mod partitions;
 mod prepared;
 mod prologue;
+mod quarantine;
 mod queue;
 mod reader;
 mod recency;
 mod recent;
 mod reclaim;
 mod recovery;
+mod room;
+mod salt;
 mod scan;
+mod scrub;
 mod shard;
 mod slot;
 mod table;
 mod usage;
+mod verify;
+mod window;
 
 pub use blob_file::RecordWriter;
 pub use codec::Content;
@@ -50,4 +60,6 @@ pub use prepared::Prepared;
 pub use prologue::Encoding;
 pub use reader::{Accepts, RecordReader};
 pub use recent::RecentRecord;
+pub use scrub::ScrubUsage;
 pub use usage::Usage;
+pub use verify::{Finding, FindingKind, Repair, Verified, verify};

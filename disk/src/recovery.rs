@@ -6,21 +6,24 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::durable::sync_names;
 use crate::error::DiskError;
 use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
-use crate::io::{Io, OpenMode, read_full};
+use crate::io::{Io, OpenMode, read_full, write_full};
 use crate::layout::{Layout, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name};
 use crate::loader::{FoundFile, Loader, Scan};
 use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
 use crate::partitions::Partitions;
 use crate::prologue::{Place, Prologue};
+use crate::salt;
 use crate::scan::{Bodies, Scanner};
 use crate::table::Table;
 
@@ -49,18 +52,13 @@ struct FoundPack {
 /// Brings a directory back, or makes a new one. The caller holds its lock.
 pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recovered, DiskError> {
     let layout = Layout::new(&options.data_dir);
-    let said_salt = layout.read_salt(&*io)?;
+    let said_salt = salt::ask(&*io, &layout)?;
     layout.create_dirs(&*io)?;
     clear_tmp(&*io, &layout)?;
     let mut packs = find_packs(&*io, &layout)?;
     let files = find_files(&*io, &layout)?;
-    let salt = if let Some(salt) = said_salt {
-        salt
-    } else {
-        let salt = packs.values().find_map(|pack| pack.salt).unwrap_or_else(|| io.salt());
-        layout.write_salt(&*io, salt)?;
-        salt
-    };
+    let headers = packs.values().map(|pack| pack.salt);
+    let salt = salt::settle(&*io, &layout, said_salt, headers)?;
     leave_foreign(&mut packs, &layout, salt);
     let (db, head) = index::open(&*io, &layout, options.index_cache_bytes, salt);
     let (partitions, mark) = match head {
@@ -70,7 +68,8 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let mut marked = mark.map_or_else(LogPosition::default, |mark| mark.position);
     let known_partitions = partitions.count();
     let codec = Codec::new(options.zstd_level);
-    let inventory = Inventory::new(io, (layout, salt), codec, (Table::new(), partitions));
+    let inventory =
+        Inventory::new(io, (layout, salt), codec, (Table::new(), partitions), options.eviction);
     if let Some(mark) = mark {
         inventory.note_sequence(mark.sequence);
         inventory.table.reserve(mark.records);
@@ -83,6 +82,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let mut loader = Loader::new(Arc::clone(&inventory), mark.and(db.clone()), files);
     let replay = Replay { inventory: &inventory, loader: &mut loader };
     let active = replay.packs(&packs, marked)?;
+    sync_names(&*inventory.io, &inventory.layout, &inventory.durable)?;
     let end = inventory.durable.synced();
     if let (Some(db), Some(mark)) = (&db, mark)
         && end < marked
@@ -127,7 +127,7 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
         read_full(&*file, &mut bytes, 0).map_err(DiskError::io("read", &path))?;
         let salt =
             PackHeader::parse(&bytes).filter(|header| header.id == id).map(|header| header.salt);
-        packs.insert(id, FoundPack { pack: Arc::new(Pack { id, file }), length, salt });
+        packs.insert(id, FoundPack { pack: Arc::new(Pack::new(id, file)), length, salt });
     }
     report_foreign(&dir, foreign);
     Ok(packs)
@@ -215,8 +215,9 @@ impl Replay<'_> {
             };
             let scan = Scan { pack: Arc::clone(&found.pack), from: covered, length: found.length };
             if Some(*id) == last {
-                let good_end = self.loader.scan(&scan, Bodies::Checked)?;
-                if found.salt.is_some() {
+                let (good_end, torn) = self.loader.scan(&scan, Bodies::Checked)?;
+                self.disarm(found, &torn, good_end)?;
+                if found.salt == Some(self.inventory.salt) {
                     active = Some((found, good_end));
                 }
             } else {
@@ -262,5 +263,18 @@ impl Replay<'_> {
         }
         found.pack.file.sync_data().map_err(DiskError::io("sync", &path))?;
         Ok((Arc::clone(&found.pack), end))
+    }
+
+    /// Takes the first byte from torn records that good ones follow: their prologues are sound, and once the pack is sealed
+    /// nobody looks at bodies. The pack is synced before it is used.
+    fn disarm(&self, found: &FoundPack, torn: &[u32], good_end: u64) -> Result<(), DiskError> {
+        let path = self.inventory.layout.pack_file(found.pack.id);
+        let file = &*found.pack.file;
+        for at in torn.iter().map(|at| u64::from(*at)).filter(|at| *at < good_end) {
+            write_full(file, &mut [IoSlice::new(&[0])], at)
+                .and_then(|()| file.sync_data())
+                .map_err(DiskError::io("mend", &path))?;
+        }
+        Ok(())
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Source: docs/design/disk-format.md, "Reading a pack from end to end".
 
-use crate::io::{IoFile, read_full};
+use std::ops::Range;
+
+use crate::io::IoFile;
 use crate::pack::HEADER_BYTES;
 use crate::prologue::{Place, Prologue, PrologueError, RECORD_MAGIC, announced_bytes};
+use crate::window::{WINDOW_BYTES, Window};
 
-/// How much is read at once.
-const WINDOW_BYTES: usize = 256 << 10;
 /// No record in a pack has a longer prologue: fixed part, hash, keyspace, extension and 64 frames take less.
 const PROLOGUE_LIMIT_BYTES: usize = 8 << 10;
 
@@ -28,17 +29,18 @@ pub(crate) struct Found {
 /// Walks a pack from record to record.
 #[derive(Debug)]
 pub(crate) struct Scanner<'a> {
-    file: &'a dyn IoFile,
+    window: Window<'a>,
     salt: u64,
     pack: u32,
-    length: u64,
     bodies: Bodies,
     position: u64,
     /// Behind the last good record.
     good_end: u64,
     damaged_bytes: u64,
-    window: Vec<u8>,
-    window_at: u64,
+    /// What was passed over on the way to the last record that was found.
+    damage: Option<Range<u64>>,
+    /// Sound prologues of records that are not whole.
+    torn: Vec<u32>,
 }
 
 impl<'a> Scanner<'a> {
@@ -52,25 +54,26 @@ impl<'a> Scanner<'a> {
     ) -> Self {
         let position = from.max(HEADER_BYTES as u64);
         Self {
-            file,
+            window: Window::new(file, length),
             salt,
             pack,
-            length,
             bodies,
             position,
             good_end: position,
             damaged_bytes: 0,
-            window: Vec::new(),
-            window_at: 0,
+            damage: None,
+            torn: Vec::new(),
         }
     }
 
     /// The next good record; `None` at the end of the pack.
     pub(crate) fn next(&mut self) -> std::io::Result<Option<Found>> {
-        while self.position < self.length {
+        let from = self.position;
+        while self.position < self.window.length() {
             // Offsets in a pack take 32 bits; nothing is ever written behind.
             let Ok(offset) = u32::try_from(self.position) else { break };
             if let Some(prologue) = self.record_here(offset)? {
+                self.damage = (from < self.position).then_some(from..self.position);
                 self.position += prologue.record_bytes();
                 self.good_end = self.position;
                 return Ok(Some(Found { offset, prologue }));
@@ -79,7 +82,33 @@ impl<'a> Scanner<'a> {
             self.damaged_bytes += next - self.position;
             self.position = next;
         }
+        self.damage = (from < self.position).then_some(from..self.position);
         Ok(None)
+    }
+
+    /// What the last [`Self::next`] passed over before it came to its answer.
+    pub(crate) fn damage(&self) -> Option<Range<u64>> {
+        self.damage.clone()
+    }
+
+    /// The pack's bytes.
+    pub(crate) fn window(&mut self) -> &mut Window<'a> {
+        &mut self.window
+    }
+
+    /// What stands at a place, be it a good record or not.
+    pub(crate) fn prologue_at(
+        &mut self,
+        offset: u32,
+    ) -> std::io::Result<Result<Prologue, PrologueError>> {
+        let place = Place::in_pack(self.salt, self.pack, offset);
+        let at = u64::from(offset);
+        let announced = match announced_bytes(self.window.peek(at, 12)?) {
+            Ok(announced) if announced <= PROLOGUE_LIMIT_BYTES => announced,
+            Ok(_) => return Ok(Err(PrologueError::Inconsistent)),
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(Prologue::parse(self.window.peek(at, announced)?, place))
     }
 
     /// Where the last good record ends.
@@ -92,18 +121,17 @@ impl<'a> Scanner<'a> {
         self.damaged_bytes
     }
 
+    /// Where records begin that have a sound prologue and are not whole. Without a look at the body, who comes next would
+    /// take them for good.
+    pub(crate) fn torn(&self) -> &[u32] {
+        &self.torn
+    }
+
     fn record_here(&mut self, offset: u32) -> std::io::Result<Option<Prologue>> {
-        let place = Place::in_pack(self.salt, self.pack, offset);
+        let Ok(prologue) = self.prologue_at(offset)? else { return Ok(None) };
         let at = u64::from(offset);
-        let start = self.peek(at, 12)?;
-        let announced = match announced_bytes(start) {
-            Ok(announced) if announced <= PROLOGUE_LIMIT_BYTES => announced,
-            Ok(_) | Err(_) => return Ok(None),
-        };
-        let parsed: Result<Prologue, PrologueError> =
-            Prologue::parse(self.peek(at, announced)?, place);
-        let Ok(prologue) = parsed else { return Ok(None) };
-        if at + prologue.record_bytes() > self.length {
+        if at + prologue.record_bytes() > self.window.length() {
+            self.torn.push(offset);
             return Ok(None);
         }
         if self.bodies == Bodies::Checked {
@@ -111,7 +139,8 @@ impl<'a> Scanner<'a> {
             let Ok(length) = usize::try_from(prologue.stored_size_bytes()) else {
                 return Ok(None);
             };
-            if !prologue.is_body(self.peek(body_at, length)?) {
+            if !prologue.is_body(self.window.peek(body_at, length)?) {
+                self.torn.push(offset);
                 return Ok(None);
             }
         }
@@ -120,8 +149,8 @@ impl<'a> Scanner<'a> {
 
     /// Where the next record may begin, from `from` on; the end of the pack if nowhere.
     fn next_candidate(&mut self, mut from: u64) -> std::io::Result<u64> {
-        while from < self.length {
-            let window = self.peek(from, WINDOW_BYTES)?;
+        while from < self.window.length() {
+            let window = self.window.peek(from, WINDOW_BYTES)?;
             if window.len() < RECORD_MAGIC.len() {
                 break;
             }
@@ -130,24 +159,7 @@ impl<'a> Scanner<'a> {
             }
             from += (window.len() - (RECORD_MAGIC.len() - 1)) as u64;
         }
-        Ok(self.length)
-    }
-
-    /// Up to `length` bytes at `at`; fewer where the pack ends.
-    fn peek(&mut self, at: u64, length: usize) -> std::io::Result<&[u8]> {
-        let left = self.length.saturating_sub(at);
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(length);
-        let window_end = self.window_at + self.window.len() as u64;
-        if at < self.window_at || at + length as u64 > window_end {
-            let wanted = length.max(WINDOW_BYTES);
-            self.window.resize(usize::try_from(left).unwrap_or(usize::MAX).min(wanted), 0);
-            let filled = read_full(self.file, &mut self.window, at)?;
-            self.window.truncate(filled);
-            self.window_at = at;
-        }
-        let start = usize::try_from(at - self.window_at).unwrap_or(usize::MAX);
-        let bytes = self.window.get(start..).unwrap_or_default();
-        Ok(&bytes[..bytes.len().min(length)])
+        Ok(self.window.length())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The stacks: which stores there are, and in which order they wrap each other. The only place that decides it.
 //!
-//! - CAS: `metered > guarded > coalesced > hot > disk`
-//! - AC: `metered > complete > hot > disk`
+//! - CAS: `metered > (traced) > guarded > coalesced > hot > disk`
+//! - AC: `metered > (traced) > complete > hot > disk`
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use larder_cas::{
     BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
     Keyspace, Metered,
 };
-use larder_disk::{DiskError, Engine, EngineOptions, RealIo};
+use larder_disk::{DiskError, Engine, EngineOptions, RealIo, ScrubUsage};
 use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use crate::config::{ByteSize, Config, Durability};
+use crate::trace::{Recorder, RecorderError, TracedActions, TracedBlobs};
 
 /// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
 const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
@@ -64,12 +65,57 @@ pub struct UsageReport {
     pub limit_bytes: u64,
     /// Records that made room for others.
     pub evictions: u64,
+    /// Bytes that were written again since they were worth keeping.
+    pub copied_bytes: u64,
+    /// How old the youngest record was that was evicted lately, in seconds; null when none was.
+    pub min_retention_s: Option<u64>,
     /// Records found damaged, and dropped.
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes; reads go on.
     pub writes_refused: bool,
     /// Whether all that is stored is known; after a start it is served as it is found.
     pub is_loaded: bool,
+    /// The scrub.
+    pub scrub: ScrubReport,
+}
+
+/// What the scrub does, and has done since the start.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ScrubReport {
+    /// What it may read in a second; 0 when it is off.
+    pub rate_bytes: u64,
+    /// Whether a round is under way; otherwise it waits for the next.
+    pub is_running: bool,
+    /// When the round under way, or the last one, began, in seconds since 1970; 0 when there was none.
+    pub round_begun_unix_seconds: u64,
+    /// What that round has checked, before the start too.
+    pub round_bytes: u64,
+    /// Rounds that came to their end.
+    pub rounds: u64,
+    /// Records that were checked.
+    pub records: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Records that were rotten, and dropped.
+    pub corrupt_records: u64,
+    /// Records that could not be opened; the next round tries again.
+    pub skipped_records: u64,
+}
+
+impl From<ScrubUsage> for ScrubReport {
+    fn from(usage: ScrubUsage) -> Self {
+        Self {
+            rate_bytes: usage.rate_bytes,
+            is_running: usage.is_running,
+            round_begun_unix_seconds: usage.round_begun_unix_ms / 1_000,
+            round_bytes: usage.round_bytes,
+            rounds: usage.rounds,
+            records: usage.records,
+            bytes: usage.bytes,
+            corrupt_records: usage.corrupt_records,
+            skipped_records: usage.skipped_records,
+        }
+    }
 }
 
 /// The stores cannot be opened.
@@ -81,6 +127,13 @@ pub enum ComposeError {
         /// Why.
         #[from]
         source: DiskError,
+    },
+    /// The trace cannot be recorded.
+    #[error(transparent)]
+    Trace {
+        /// Why.
+        #[from]
+        source: RecorderError,
     },
 }
 
@@ -99,15 +152,25 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     let hot = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
     let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
-    let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
-    let blobs: Arc<dyn BlobStore> =
-        Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
+    let recorder = match &config.trace_file {
+        Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
+        None => None,
+    };
+    let mut blobs: Arc<dyn BlobStore> = Arc::new(Guarded::new(coalesced, max_blob_bytes));
+    if let Some(recorder) = &recorder {
+        blobs = Arc::new(TracedBlobs::new(blobs, Arc::clone(recorder)));
+    }
+    let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
 
     let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
     let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
-    let complete = Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
+    let mut actions: Arc<dyn ActionStore> =
+        Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
+    if let Some(recorder) = recorder {
+        actions = Arc::new(TracedActions::new(actions, recorder));
+    }
     let metrics = ActionMetrics::register(registry);
-    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
+    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(actions, metrics));
     Ok(Stacks { blobs, actions, sizes, hot, disk, engine })
 }
 
@@ -137,9 +200,12 @@ impl Stacks {
             dead_bytes: usage.dead_bytes,
             limit_bytes: usage.limit_bytes,
             evictions: usage.evictions,
+            copied_bytes: usage.copied_bytes,
+            min_retention_s: usage.min_retention_s,
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
             is_loaded: usage.is_loaded,
+            scrub: ScrubReport::from(usage.scrub),
         }
     }
 }
@@ -154,6 +220,8 @@ fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         data_dir: config.data_dir.clone(),
         max_size_bytes: config.max_size.as_bytes(),
+        min_free_disk_bytes: config.min_free_disk.as_bytes(),
+        eviction: config.eviction,
         durability: match config.durability {
             Durability::Sync => larder_disk::Durability::Sync,
             Durability::Interval(interval) => larder_disk::Durability::Interval(interval),
@@ -161,6 +229,7 @@ fn engine_options(config: &Config) -> EngineOptions {
         zstd_level: config.compression.level,
         index_cache_bytes: config.index_cache.as_bytes(),
         large_blob_bytes: LARGE_BLOB_BYTES,
+        scrub_rate_bytes: config.scrub_rate.as_bytes(),
     }
 }
 

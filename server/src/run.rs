@@ -88,7 +88,7 @@ impl From<ComposeError> for StartError {
             ComposeError::Disk { source: DiskError::Locked { data_dir } } => {
                 Self::DataDirInUse { data_dir }
             }
-            other @ ComposeError::Disk { .. } => Self::Compose(other),
+            other => Self::Compose(other),
         }
     }
 }

@@ -4,3 +4,4 @@ mod complete;
 mod conformance;
 mod fixture;
 mod hot;
+mod touches;

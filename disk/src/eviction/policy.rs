@@ -12,7 +12,7 @@ const SMALL_PART: u64 = 10;
 /// Hits that `s3-fifo` counts; each round in the main queue takes one.
 const QUEUE_HITS_MAX: u8 = 3;
 /// One part in this many of what is stored counts as cold when units are chosen. Much more than must go: cold entries lie
-/// among warmer ones, and only units that are mostly cold are worth reclaiming (measured, ADR 6).
+/// among warmer ones, and only units that are mostly cold are worth reclaiming (measured, ADR 8).
 const COLD_PART: u64 = 8;
 
 /// The state of a policy.
@@ -63,11 +63,10 @@ impl Policy {
     /// Remembers what was evicted, as far as the policy wants to know.
     pub(crate) fn evicted(&mut self, name: u64, hits: u8, queue: Queue) {
         match self.kind {
-            EvictionPolicy::Lru | EvictionPolicy::Lfu => {}
             EvictionPolicy::Arc if hits == 0 => self.unhit_ghosts.add(name),
             EvictionPolicy::Arc => self.hit_ghosts.add(name),
             EvictionPolicy::S3Fifo if queue == Queue::Small => self.unhit_ghosts.add(name),
-            EvictionPolicy::S3Fifo => {}
+            EvictionPolicy::Lru | EvictionPolicy::Lfu | EvictionPolicy::S3Fifo => {}
         }
     }
 

@@ -4,8 +4,16 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod gated;
+mod keeping;
 mod loading;
 mod model;
+mod oracle;
+mod random;
 mod recovery;
 mod round_trip;
+mod scrub;
+mod sim_disk;
+mod simulation;
 mod support;
+mod verify;

@@ -2,6 +2,7 @@
 
 mod banner;
 mod serve;
+mod verify;
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -11,8 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use larder_disk::Repair;
 
 use self::serve::ServeError;
+use self::verify::{Verdict, VerifyError};
 use crate::config::settings_toml;
 use crate::config::{Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources};
 
@@ -31,6 +34,11 @@ enum CliError {
     Found(Problems),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// What is wrong has been told line by line.
+    #[error("{} is not sound", data_dir.display())]
+    NotSound { data_dir: PathBuf },
     #[error("standard output")]
     Output(#[from] io::Error),
 }
@@ -45,6 +53,7 @@ pub fn run(
         Ok(matches) => match matches.subcommand() {
             Some(("serve", matches)) => serve(matches, variable),
             Some(("check-config", matches)) => check_config(matches),
+            Some(("verify", matches)) => verify(matches),
             _ => unreachable!("clap lets no other command through"),
         },
         // Help and version come this way too; clap knows which of them is an error.
@@ -99,6 +108,15 @@ fn check_config(matches: &ArgMatches) -> Result<(), CliError> {
     Ok(())
 }
 
+fn verify(matches: &ArgMatches) -> Result<(), CliError> {
+    let data_dir = matches.get_one::<PathBuf>("data-dir").cloned().unwrap_or_default();
+    let repair = if matches.get_flag("repair") { Repair::Yes } else { Repair::No };
+    match verify::run(&data_dir, repair)? {
+        Verdict::Sound => Ok(()),
+        Verdict::Wrong => Err(CliError::NotSound { data_dir }),
+    }
+}
+
 fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
@@ -126,6 +144,29 @@ fn command() -> Command {
                 .about("Check a file of settings: every problem at once, or the settings in effect")
                 .arg(file.help("Settings in TOML")),
         )
+        .subcommand(verify_command())
+}
+
+fn verify_command() -> Command {
+    let data_dir = Arg::new("data-dir")
+        .long("data-dir")
+        .value_name("DIR")
+        .required(true)
+        .value_parser(value_parser!(PathBuf))
+        .help("The directory of a server that is not running");
+    let repair = Arg::new("repair")
+        .long("repair")
+        .action(ArgAction::SetTrue)
+        .help("Drop bad records, cut torn tails, remove an index that cannot be used");
+    Command::new("verify")
+        .about("Check every byte that a stopped server has stored, and mend it with --repair")
+        .after_help(
+            "Each finding is a line: what it is, the file and the place in it, the blob or action result, and \
+             why. What is dropped is a miss from then on; clients upload it again. Exit code: 0 when the \
+             directory is sound at the end, 1 when it is not or cannot be read, 2 for wrong use.",
+        )
+        .arg(data_dir)
+        .arg(repair)
 }
 
 fn setting_arg(setting: &'static Setting) -> Arg {

@@ -21,6 +21,7 @@ const DATA_SIZE_DEFAULT: ByteSize = ByteSize::gib(50);
 const HOT_CAPACITY_DEFAULT: ByteSize = ByteSize::mib(512);
 const HOT_BLOB_DEFAULT: ByteSize = ByteSize::mib(1);
 const INDEX_CACHE: RangeInclusive<ByteSize> = ByteSize::mib(1)..=ByteSize::gib(64);
+const SCRUB_RATE: RangeInclusive<ByteSize> = ByteSize::bytes(0)..=ByteSize::gib(64);
 const SYNC_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_mins(1);
 const IN_FLIGHT_DEFAULT: ByteSize = ByteSize::gib(1);
 /// One upload of each kind fits, and a batch.
@@ -36,9 +37,13 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let addresses = reader.addresses();
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
+    let eviction = reader.value("eviction");
+    let min_free_disk = reader.value("min_free_disk");
+    let trace_file = reader.value_or("trace_file", || None);
     let max_blob_size = reader.max_blob_size(max_size);
     let durability = reader.durability();
     let index_cache = reader.within("index_cache", INDEX_CACHE);
+    let scrub_rate = reader.within("scrub_rate", SCRUB_RATE);
     let workers = reader.value_or("workers", || Some(machine.cores));
     let workers = reader.held(workers, "workers", NonZeroUsize::MIN..=WORKERS_MAX);
     let max_in_flight = reader.max_in_flight(machine);
@@ -54,9 +59,13 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             unsafe_anonymous,
             data_dir: data_dir?,
             max_size: max_size?,
+            eviction: eviction?,
+            min_free_disk: min_free_disk?,
+            trace_file,
             max_blob_size,
             durability: durability?,
             index_cache: index_cache?,
+            scrub_rate: scrub_rate?,
             workers: workers?,
             max_in_flight: max_in_flight?,
             drain_timeout: drain_timeout?,

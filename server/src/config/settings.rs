@@ -80,10 +80,33 @@ pub const SETTINGS: &[Setting] = &[
         key: "max_size",
         value_name: "SIZE",
         fallback: Fallback::Machine("50GiB, or half of the disk space it can have if that is less"),
-        help: "How much disk the data directory may take; the oldest goes first, unless it was asked \
-               for since it was written.",
+        help: "How much disk the data directory may take; eviction says what goes first.",
         advice: "Too small: larder_disk_evictions_total grows all day and yesterday's \
                  build is cold. Too large: the disk fills and uploads end with RESOURCE_EXHAUSTED.",
+    },
+    Setting {
+        key: "eviction",
+        value_name: "lru|lfu|arc|s3-fifo",
+        fallback: Fallback::Text("lfu"),
+        help: "What goes first when the limit is met: what was asked for longest ago, or least, or by \
+               rules that tell newcomers from what comes back.",
+        advice: "Record a trace with trace_file and compare with larder-replay before changing it.",
+    },
+    Setting {
+        key: "min_free_disk",
+        value_name: "SIZE",
+        fallback: Fallback::Text("1GiB"),
+        help: "What the file system of data_dir keeps free for others; below it the cache shrinks.",
+        advice: "Too small: what else is on the disk fails when it is full. Too large: the cache \
+                 empties itself and larder_disk_evictions_total grows. 0 turns the guard off.",
+    },
+    Setting {
+        key: "trace_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Where a trace of what clients ask is written, for larder-replay.",
+        advice: "Takes about 30 B a request, at most 1GiB. Whoever reads it can tell whether a blob he \
+                 has was asked for.",
     },
     Setting {
         key: "max_blob_size",
@@ -114,6 +137,16 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Text("64MiB"),
         help: "Memory for pages of the index on disk; look-ups use their own table.",
         advice: "Too small: a restart and bursts of uploads read the index from the disk.",
+    },
+    Setting {
+        key: "scrub_rate",
+        value_name: "SIZE",
+        fallback: Fallback::Text("8MiB"),
+        help: "How much the scrub reads in a second, looking for what has rotten on the disk; 0 turns \
+               it off.",
+        advice: "It gives way to clients, and begins a round at most once a day. Too small: a round \
+                 takes weeks, and rot is found by who asks for it. Too large: the disk is busy \
+                 with it; larder_disk_scrub_bytes_total shows what it reads.",
     },
     Setting {
         key: "workers",

@@ -7,6 +7,7 @@ mod byte_stream_write;
 mod capabilities;
 mod client;
 mod drain;
+mod eviction;
 mod find_missing;
 mod get_tree;
 mod hostile;
