@@ -10,5 +10,6 @@ mod model;
 mod recovery;
 mod round_trip;
 mod scrub;
+mod start;
 mod support;
 mod verify;
