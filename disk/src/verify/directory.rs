@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Finding, FindingKind, Verifier};
 use crate::error::DiskError;
-use crate::io::{DirEntry, IoFile, OpenMode, read_full};
+use crate::io::{DirEntry, IoFile, read_full};
 use crate::layout::{
     fan_of_hex, is_root_name, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name,
     says_other_version,
@@ -47,6 +47,12 @@ pub(super) struct NamedBlob {
 }
 
 impl Directory {
+    /// Of all packs and blob files.
+    pub(super) fn bytes(&self) -> u64 {
+        let packs: u64 = self.packs.values().map(|pack| pack.length).sum();
+        packs + self.blob_files.iter().map(|blob| blob.length).sum::<u64>()
+    }
+
     pub(super) fn read(verifier: &mut Verifier<'_>) -> Result<Self, DiskError> {
         let root = verifier.layout.data_dir().to_owned();
         for entry in verifier.names(&root)? {
@@ -110,7 +116,7 @@ impl Verifier<'_> {
                 continue;
             };
             let path = dir.join(&entry.name);
-            let open = self.io.open(&path, OpenMode::Read).and_then(|file| {
+            let open = self.open(&path).and_then(|file| {
                 let mut start = vec![0; HEADER_BYTES];
                 let filled = read_full(&*file, &mut start, 0)?;
                 start.truncate(filled);
