@@ -14,7 +14,7 @@ use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::key::RecordKey;
 use crate::layout::{fan_of, fan_of_prefix};
-use crate::slot::{Entry, Location};
+use crate::slot::{Entry, Location, RAW_BYTES};
 
 impl Inventory {
     /// Drops a record that disagrees with its checksum or its key: a miss from here on, and a new put heals it. Not for the
@@ -59,7 +59,7 @@ impl Inventory {
             if file.is_some() {
                 self.durable.note_dirty_fan(fan_of_prefix(&entry.key.prefix));
             }
-            let (place, hash) = (place.display(), ShownPrefix(&entry.key.prefix));
+            let (place, hash) = (place.display(), ShownPrefix(&entry.key.prefix[..RAW_BYTES]));
             tracing::warn!(%hash, %place, reason, "a corrupt record is dropped; a new put heals it");
         }
         is_condemned

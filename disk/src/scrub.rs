@@ -119,6 +119,9 @@ impl Worker {
     fn run(self) {
         // What is not in the table yet would be passed over.
         self.inventory.loaded.wait();
+        if self.inventory.is_closing() {
+            return;
+        }
         let mut round = Round::resume(&self.inventory, Arc::clone(&self.throttle) as _);
         self.show(&round);
         loop {

@@ -11,7 +11,8 @@ use crate::prologue::Encoding;
 pub(crate) const PREFIX_BYTES: usize = 18;
 /// Those that a slot keeps.
 pub(crate) const TAIL_BYTES: usize = PREFIX_BYTES - 1;
-const RAW_BYTES: usize = 10;
+/// Those of a key that are the hash's own.
+pub(crate) const RAW_BYTES: usize = 10;
 /// The most hits that are counted.
 pub(crate) const HITS_LIMIT: u8 = 15;
 

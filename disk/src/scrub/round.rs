@@ -179,7 +179,12 @@ impl Round {
         let inventory = Arc::clone(&self.inventory);
         let dir = inventory.layout.blob_dir(fan_of_prefix(&entries[0].key.prefix));
         let mut names = HashMap::new();
-        for listed in inventory.io.list(&dir)? {
+        let listing = match inventory.io.list(&dir) {
+            // Another hand took the whole directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            listing => listing?,
+        };
+        for listed in listing {
             if let Some((_, sequence)) = listed.name.to_str().and_then(parse_blob_name) {
                 names.insert(sequence, dir.join(&listed.name));
             }

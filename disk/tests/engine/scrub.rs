@@ -140,6 +140,7 @@ fn a_file_that_another_hand_took_or_cut_is_dropped() {
     let io = GatedIo::default();
     let engine = open(dir.path());
     let keys: Vec<_> = (0..3).map(|seed| put_large(&engine, &noise(seed, 1 << 20))).collect();
+    let gone = put_large(&engine, &noise(7, 1 << 20));
     let small: Vec<_> = (0..9).map(|seed| put_blob(&engine, &noise(seed, 40_000))).collect();
     drop(engine);
     // The start takes these for whole; then they change.
@@ -151,6 +152,7 @@ fn a_file_that_another_hand_took_or_cut_is_dropped() {
         files.into_iter().find(|path| path.to_str().unwrap().contains(&name)).unwrap()
     };
     std::fs::remove_file(path(&keys[0])).unwrap();
+    std::fs::remove_dir_all(path(&gone).parent().unwrap()).unwrap();
     let cut = |path: &Path, length: u64| {
         std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(length).unwrap();
     };
@@ -160,7 +162,8 @@ fn a_file_that_another_hand_took_or_cut_is_dropped() {
     cut(pack, std::fs::metadata(pack).unwrap().len() - 20_000);
     io.open_gate();
     await_round(&engine);
-    assert_eq!(engine.usage().corrupt_records, 3);
+    assert_eq!(engine.usage().corrupt_records, 4);
+    assert!(!engine.contains(&gone));
     assert!(engine.contains(&keys[2]) && !engine.contains(&keys[0]) && !engine.contains(&keys[1]));
     assert!(!engine.contains(&small[8]) && engine.contains(&small[7]));
 }
