@@ -21,7 +21,7 @@ fn look(data_dir: &Path, repair: Repair) -> (Verified, Vec<Finding>) {
     let io: Arc<dyn Io> = Arc::new(RealIo);
     let mut findings = Vec::new();
     let verified = verify(data_dir, repair, &io, Arc::new(Unwatched), &mut |finding| {
-        findings.push(finding.clone())
+        findings.push(finding.clone());
     })
     .unwrap();
     (verified, findings)
@@ -244,7 +244,9 @@ fn a_pack_that_is_cut_anywhere_is_told_and_mended() {
             assert_never_wrong(copy.path(), &sample, &format!("{length} B"));
             std::fs::remove_dir_all(copy.path().join("index")).unwrap();
             // The engine begins another one where this is gone.
-            pack_files(copy.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            for path in pack_files(copy.path()) {
+                std::fs::remove_file(path).unwrap();
+            }
         }
     }
 }
