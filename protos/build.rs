@@ -1,9 +1,14 @@
-//! Generates the services whose messages carry blobs, over our `Bytes` twins instead of the published messages.
+//! Generates the services over our `Bytes` twins of the messages that carry blobs, and with a codec that counts the elements
+//! of lists before it decodes.
 
 use tonic_build::manual::{Builder, Method, MethodBuilder, Service};
 
 fn main() {
-    let byte_stream = Service::builder()
+    Builder::new().compile(&[byte_stream(), storage(), actions(), capabilities()]);
+}
+
+fn byte_stream() -> Service {
+    Service::builder()
         .name("ByteStream")
         .package("google.bytestream")
         .comment("Reads and writes blobs as streams of bytes.")
@@ -27,8 +32,11 @@ fn main() {
                 .output_type("crate::bytestream::QueryWriteStatusResponse")
                 .build(),
         )
-        .build();
-    let storage = Service::builder()
+        .build()
+}
+
+fn storage() -> Service {
+    Service::builder()
         .name("ContentAddressableStorage")
         .package("build.bazel.remote.execution.v2")
         .comment("Stores and reads blobs by their digests.")
@@ -57,8 +65,41 @@ fn main() {
                 .server_streaming()
                 .build(),
         )
-        .build();
-    Builder::new().compile(&[byte_stream, storage]);
+        .build()
+}
+
+fn actions() -> Service {
+    Service::builder()
+        .name("ActionCache")
+        .package("build.bazel.remote.execution.v2")
+        .comment("Reads and writes the results of actions.")
+        .method(
+            method("get_action_result", "GetActionResult")
+                .input_type("crate::reapi::GetActionResultRequest")
+                .output_type("crate::reapi::ActionResult")
+                .build(),
+        )
+        .method(
+            method("update_action_result", "UpdateActionResult")
+                .input_type("crate::reapi::UpdateActionResultRequest")
+                .output_type("crate::reapi::ActionResult")
+                .build(),
+        )
+        .build()
+}
+
+fn capabilities() -> Service {
+    Service::builder()
+        .name("Capabilities")
+        .package("build.bazel.remote.execution.v2")
+        .comment("Says what the server can do.")
+        .method(
+            method("get_capabilities", "GetCapabilities")
+                .input_type("crate::reapi::GetCapabilitiesRequest")
+                .output_type("crate::reapi::ServerCapabilities")
+                .build(),
+        )
+        .build()
 }
 
 fn method(name: &str, route: &str) -> MethodBuilder {
@@ -66,5 +107,5 @@ fn method(name: &str, route: &str) -> MethodBuilder {
         .name(name)
         .route_name(route)
         .comment(format!("The RPC {route}."))
-        .codec_path("tonic_prost::ProstCodec")
+        .codec_path("crate::bounded::BoundedCodec")
 }

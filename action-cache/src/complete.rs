@@ -1,16 +1,21 @@
 //! [`Complete`]: a hit is complete, or it is no hit.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use larder_cas::{BlobStore, RequestCx, StoreError};
+use larder_protos::Digest;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 use crate::named::Named;
 use crate::trees::{Form, Trees};
 use crate::{ActionEntry, ActionKey, ActionStore};
+
+/// How many blobs the CAS is asked for at once. Only the trees of a huge result name more.
+const MAX_ASKED_AT_ONCE: usize = 1_000_000;
 
 /// Answers only with results whose every blob is present, asking the CAS once for all of them, which extends all their
 /// lives alike.
@@ -53,13 +58,29 @@ impl Complete {
         };
         let trees = trees.into_iter().map(|tree| (Form::Tree, tree));
         let roots = roots.into_iter().map(|root| (Form::Root, root));
-        for (form, digest) in trees.chain(roots) {
+        // A result may name one tree many times.
+        let distinct: HashSet<_> = trees.chain(roots).collect();
+        for (form, digest) in distinct {
             let Some(named) = self.trees.named_by(cx, &key.blobs, form, digest).await? else {
                 return Ok(false);
             };
+            if needed.len() + named.len() > MAX_ASKED_AT_ONCE
+                && !self.are_present(cx, key, std::mem::take(&mut needed)).await?
+            {
+                return Ok(false);
+            }
             needed.extend_from_slice(&named);
         }
-        let missing = self.blobs.find_missing(cx, key.blob_keys(needed)).await?;
+        self.are_present(cx, key, needed).await
+    }
+
+    async fn are_present(
+        &self,
+        cx: &RequestCx,
+        key: &ActionKey,
+        digests: Vec<Digest>,
+    ) -> Result<bool, StoreError> {
+        let missing = self.blobs.find_missing(cx, key.blob_keys(digests)).await?;
         Ok(missing.is_empty())
     }
 }

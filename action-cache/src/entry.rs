@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use larder_protos::DigestFunction;
 use larder_protos::reapi::{ActionResult, OutputFile};
+use larder_protos::{DigestFunction, bounded};
 use prost::Message;
 
 use crate::MalformedResult;
@@ -14,22 +14,32 @@ use crate::named::Named;
 #[derive(Clone, Debug)]
 pub struct ActionEntry {
     encoded: Bytes,
+    /// In the lists of the message.
+    elements: usize,
     result: Arc<ActionResult>,
 }
 
 impl ActionEntry {
     /// Decodes `encoded` and checks every digest in it, all of `function`.
     pub fn parse(function: DigestFunction, encoded: Bytes) -> Result<Self, MalformedResult> {
-        let result = ActionResult::decode(encoded.clone())
-            .map_err(|source| MalformedResult::NotAnActionResult { source })?;
+        let elements = bounded::check::<ActionResult>(&encoded)?;
+        let result = bounded::decode::<ActionResult>(encoded.clone())?;
         Named::by(&result, function)?;
-        Ok(Self { encoded, result: Arc::new(result) })
+        Ok(Self { encoded, elements, result: Arc::new(result) })
     }
 
     /// Checks every digest in `result` and encodes it.
     pub fn new(function: DigestFunction, result: ActionResult) -> Result<Self, MalformedResult> {
         Named::by(&result, function)?;
-        Ok(Self { encoded: result.encode_to_vec().into(), result: Arc::new(result) })
+        let encoded = Bytes::from(result.encode_to_vec());
+        // What was within its limit may no longer be once its inlined bytes are gone.
+        let elements = bounded::check::<ActionResult>(&encoded)?;
+        Ok(Self { encoded, elements, result: Arc::new(result) })
+    }
+
+    /// About how much memory it takes, its bytes and the message decoded from them.
+    pub fn memory_bytes(&self) -> usize {
+        2 * self.encoded.len() + self.elements * bounded::MAX_ELEMENT_BYTES
     }
 
     /// The message's bytes, as they are stored.
@@ -47,5 +57,37 @@ impl ActionEntry {
     /// The message.
     pub fn result(&self) -> &ActionResult {
         &self.result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder_protos::reapi;
+
+    use super::*;
+
+    const FUNCTION: DigestFunction = DigestFunction::Sha256;
+
+    #[test]
+    fn a_result_of_empty_outputs_is_refused_before_it_is_decoded() {
+        let symlinks = |count: usize| Bytes::from(b"\x62\x00".repeat(count));
+        let refused = ActionEntry::parse(FUNCTION, symlinks(1 << 20)).expect_err("too many");
+        let text = "ActionResult of 2097152 B has more than 81920 elements in its lists";
+        assert_eq!(refused.to_string(), text);
+        let allowed = ActionEntry::parse(FUNCTION, symlinks(1_000)).expect("few");
+        assert!(allowed.memory_bytes() >= 1_000 * size_of::<reapi::OutputSymlink>());
+    }
+
+    #[test]
+    fn what_is_stored_can_be_read_again() {
+        let symlinks = vec![reapi::OutputSymlink::default(); 20_000];
+        let mut result = ActionResult {
+            output_symlinks: symlinks,
+            stdout_raw: vec![0; 1 << 20],
+            ..ActionResult::default()
+        };
+        ActionEntry::new(FUNCTION, result.clone()).expect("large enough for its symlinks");
+        result.stdout_raw.clear();
+        ActionEntry::new(FUNCTION, result).expect_err("too small for its symlinks");
     }
 }

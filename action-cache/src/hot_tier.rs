@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use larder_cas::{RequestCx, StoreError};
@@ -14,26 +15,66 @@ use moka::sync::Cache;
 
 use crate::{ActionEntry, ActionKey, ActionStore};
 
-/// What a result costs besides its bytes; the decoded message is about twice the encoded one.
+/// How often a result that is hit in memory is touched in the tier behind; far below any useful retention.
+const TOUCH_EVERY: Duration = Duration::from_mins(1);
+
+/// What a result costs besides its bytes and its message.
 const ENTRY_OVERHEAD_BYTES: usize = 500;
 
 /// Keeps decoded results that passed by, weighed by bytes.
 pub struct HotActions {
     inner: Arc<dyn ActionStore>,
     capacity_bytes: u64,
-    entries: Cache<ActionKey, ActionEntry>,
+    entries: Cache<ActionKey, HotAction>,
+    touch_every: Duration,
+    started: Instant,
     /// How many puts went by, counted apart for each first byte of the action's hash.
     puts: [AtomicU64; 256],
+}
+
+#[derive(Clone)]
+struct HotAction {
+    entry: ActionEntry,
+    /// Milliseconds after the tier's start.
+    touched_ms: Arc<AtomicU64>,
 }
 
 impl HotActions {
     /// Keeps what passes to and from `inner` in at most about `capacity_bytes`.
     pub fn new(inner: Arc<dyn ActionStore>, capacity_bytes: u64) -> Self {
-        let weigh = |_: &ActionKey, entry: &ActionEntry| {
-            u32::try_from(3 * entry.encoded().len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+        let weigh = |_: &ActionKey, hot: &HotAction| {
+            u32::try_from(hot.entry.memory_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
-        Self { inner, capacity_bytes, entries, puts: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Self {
+            inner,
+            capacity_bytes,
+            entries,
+            touch_every: TOUCH_EVERY,
+            started: Instant::now(),
+            puts: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// Touches the tier behind no more often than this for each result, instead of once a minute.
+    #[must_use]
+    pub fn touching_every(self, touch_every: Duration) -> Self {
+        Self { touch_every, ..self }
+    }
+
+    /// Reads the result in the tier behind, so that one which is only ever read from memory does not grow cold there.
+    async fn touch_behind(&self, cx: &RequestCx, key: &ActionKey, hot: &HotAction) {
+        let now_ms = self.now_ms();
+        let every_ms = u64::try_from(self.touch_every.as_millis()).unwrap_or(u64::MAX);
+        if now_ms >= hot.touched_ms.load(Ordering::Relaxed).saturating_add(every_ms) {
+            hot.touched_ms.store(now_ms, Ordering::Relaxed);
+            // A disk that fails has said so in its own log; what is in memory is good.
+            let _ = self.inner.get(cx, key).await;
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn puts(&self, key: &ActionKey) -> &AtomicU64 {
@@ -63,15 +104,18 @@ impl ActionStore for HotActions {
         cx: &RequestCx,
         key: &ActionKey,
     ) -> Result<Option<ActionEntry>, StoreError> {
-        if let Some(entry) = self.entries.get(key) {
-            return Ok(Some(entry));
+        if let Some(hot) = self.entries.get(key) {
+            self.touch_behind(cx, key, &hot).await;
+            return Ok(Some(hot.entry));
         }
         let puts_before = self.puts(key).load(Ordering::Acquire);
         let found = self.inner.get(cx, key).await?;
         if let Some(entry) = &found {
             self.entries.entry_by_ref(key).and_compute_with(|_| {
                 let unchanged = self.puts(key).load(Ordering::Acquire) == puts_before;
-                if unchanged { Op::Put(entry.clone()) } else { Op::Nop }
+                let touched_ms = Arc::new(AtomicU64::new(self.now_ms()));
+                let hot = HotAction { entry: entry.clone(), touched_ms };
+                if unchanged { Op::Put(hot) } else { Op::Nop }
             });
         }
         Ok(found)
@@ -83,11 +127,24 @@ impl ActionStore for HotActions {
         key: &ActionKey,
         entry: ActionEntry,
     ) -> Result<(), StoreError> {
-        let stored = self.inner.put(cx, key, entry).await;
-        // In this order: a read under way sees the count, or its entry is removed here. A put that was dropped or failed
-        // half-way may still have happened, but has not returned.
-        self.puts(key).fetch_add(1, Ordering::AcqRel);
-        self.entries.invalidate(key);
-        stored
+        // However the put ends: dropped or failed half-way it may still have happened.
+        let _forgotten = Forget { tier: self, key };
+        self.inner.put(cx, key, entry).await
+    }
+}
+
+/// Takes the key's result out of memory when dropped.
+struct Forget<'a> {
+    tier: &'a HotActions,
+    key: &'a ActionKey,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        // One at a time for each key: a read that inserts either comes before and is removed, or sees the count.
+        self.tier.entries.entry_by_ref(self.key).and_compute_with(|_| {
+            self.tier.puts(self.key).fetch_add(1, Ordering::AcqRel);
+            Op::Remove
+        });
     }
 }

@@ -1,13 +1,22 @@
 //! [`inline`]: puts the bytes of small outputs into the answer, where the client hinted at it.
 
+use std::collections::HashSet;
+
 use larder_cas::{BlobKey, BlobStore, ByteRange, RequestCx, StoreError};
 use larder_protos::Digest;
 use larder_protos::reapi::{self, ActionResult};
+use prost::Message;
 
 use crate::ActionKey;
 
-/// How many bytes an answer may carry inlined: it must stay below the 4 MiB that many clients accept.
+/// How many bytes an answer may carry inlined.
 pub const MAX_INLINED_BYTES: u64 = 3 * 1024 * 1024;
+
+/// How large an answer may become by inlining, just below the 4 MiB that many clients accept.
+const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024 - 64 * 1024;
+
+/// What frames inlined bytes: their tag and length, and the longer length of what they stand in.
+const FRAME_BYTES: u64 = 8;
 
 /// What the client would like to find inlined. Hints: what does not fit stays a digest.
 #[derive(Clone, Debug, Default)]
@@ -28,15 +37,20 @@ pub async fn inline(
     hints: &InlineHints,
     blobs: &dyn BlobStore,
 ) -> Result<(), StoreError> {
-    let mut inliner = Inliner { cx, key, blobs, room_bytes: MAX_INLINED_BYTES };
+    if !hints.stdout && !hints.stderr && hints.output_files.is_empty() {
+        return Ok(());
+    }
+    let left_bytes = MAX_ANSWER_BYTES.saturating_sub(result.encoded_len() as u64);
+    let mut inliner = Inliner { cx, key, blobs, room_bytes: left_bytes.min(MAX_INLINED_BYTES) };
     if hints.stdout && result.stdout_raw.is_empty() {
         result.stdout_raw = inliner.read(result.stdout_digest.as_ref()).await?;
     }
     if hints.stderr && result.stderr_raw.is_empty() {
         result.stderr_raw = inliner.read(result.stderr_digest.as_ref()).await?;
     }
+    let hinted: HashSet<&str> = hints.output_files.iter().map(String::as_str).collect();
     for file in &mut result.output_files {
-        if file.contents.is_empty() && hints.output_files.contains(&file.path) {
+        if file.contents.is_empty() && hinted.contains(file.path.as_str()) {
             file.contents = inliner.read(file.digest.as_ref()).await?;
         }
     }
@@ -55,7 +69,9 @@ impl Inliner<'_> {
     async fn read(&mut self, digest: Option<&reapi::Digest>) -> Result<Vec<u8>, StoreError> {
         let function = self.key.action.function();
         let digest = digest.and_then(|digest| Digest::from_proto(digest, function).ok());
-        let Some(digest) = digest.filter(|digest| digest.size_bytes() <= self.room_bytes) else {
+        let Some(digest) =
+            digest.filter(|digest| digest.size_bytes() + FRAME_BYTES <= self.room_bytes)
+        else {
             return Ok(Vec::new());
         };
         let key = BlobKey { keyspace: self.key.blobs.clone(), digest };
@@ -63,7 +79,7 @@ impl Inliner<'_> {
             return Ok(Vec::new());
         };
         let bytes = payload.into_bytes(self.room_bytes).await?;
-        self.room_bytes -= bytes.len() as u64;
+        self.room_bytes -= bytes.len() as u64 + FRAME_BYTES;
         Ok(bytes.into())
     }
 }

@@ -1,16 +1,18 @@
 //! [`MalformedResult`]: what can be wrong with an action result that a client sends.
 
+use larder_protos::bounded::BoundedError;
 use larder_protos::{Digest, ParseError};
 use thiserror::Error;
 
 /// What is wrong with an action result; always the caller's to mend.
 #[derive(Debug, Error)]
 pub enum MalformedResult {
-    /// The bytes do not decode.
-    #[error("the bytes are no encoded ActionResult: {source}")]
+    /// The bytes do not decode, or would to far more than they are.
+    #[error(transparent)]
     NotAnActionResult {
-        /// What the decoder says.
-        source: prost::DecodeError,
+        /// What is wrong with them.
+        #[from]
+        source: BoundedError,
     },
     /// A digest is not well formed.
     #[error("{field}[{index}]: {source}")]

@@ -6,20 +6,30 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use larder_cas::{BlobKey, BlobStore, ByteRange, Keyspace, RequestCx, StoreError, blocking};
-use larder_protos::{Digest, DigestFunction, reapi};
+use larder_protos::bounded::{Bounded, Field, Limit, Shape};
+use larder_protos::{Digest, DigestFunction, bounded, reapi};
 use moka::sync::Cache;
 use prost::Message;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The largest `Tree` or `Directory` message read. Reading one takes a small multiple of its size in memory.
-const MAX_MESSAGE_BYTES: u64 = 256 * 1024 * 1024;
+/// The largest `Tree` or `Directory` message read; some 700,000 files.
+const MAX_MESSAGE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The most `Directory` messages read below one root.
-const MAX_DIRECTORIES: usize = 1_000_000;
+/// The most blobs that one hierarchy may name, directories included.
+const MAX_NAMED: usize = 1_000_000;
+
+/// Trees are large from here on, by the bytes of a message or by the blobs named.
+const LARGE_MESSAGE_BYTES: u64 = 256 * 1024;
+const LARGE_NAMED: usize = 4_096;
+
+/// How many large trees are read at a time: each may take some 300 MiB.
+const LARGE_AT_ONCE: usize = 2;
 
 /// Reads trees from the CAS and remembers what they name.
 pub(crate) struct Trees {
     blobs: Arc<dyn BlobStore>,
     memo: Cache<(Form, BlobKey), Arc<[Digest]>>,
+    large: Semaphore,
 }
 
 /// The two ways to name a directory hierarchy.
@@ -37,10 +47,12 @@ impl Trees {
         let weigh = |_: &(Form, BlobKey), named: &Arc<[Digest]>| {
             u32::try_from(size_of_val::<[Digest]>(named) + size_of::<BlobKey>()).unwrap_or(u32::MAX)
         };
-        Self { blobs, memo: Cache::builder().max_capacity(memo_bytes).weigher(weigh).build() }
+        let memo = Cache::builder().max_capacity(memo_bytes).weigher(weigh).build();
+        Self { blobs, memo, large: Semaphore::new(LARGE_AT_ONCE) }
     }
 
-    /// Every blob that the tree `digest` needs, itself included; `None` where a message is absent or no tree.
+    /// Every blob that the tree `digest` needs, itself included; `None` where a message is absent, no tree, or
+    /// over a limit.
     pub(crate) async fn named_by(
         &self,
         cx: &RequestCx,
@@ -68,9 +80,11 @@ impl Trees {
         cx: &RequestCx,
         key: &BlobKey,
     ) -> Result<Option<HashSet<Digest>>, StoreError> {
+        let mut large = Large { of: &self.large, permit: None };
+        large.if_so(key.digest.size_bytes() > LARGE_MESSAGE_BYTES).await?;
         let Some(bytes) = self.read(cx, key).await? else { return Ok(None) };
         let function = key.digest.function();
-        let files = blocking::run_sized(bytes.len(), move || TreeDigests::files(bytes, function));
+        let files = blocking::run_sized(bytes.len(), move || tree_files(bytes, function));
         let mut named = files.await?;
         if let Some(named) = &mut named {
             named.insert(key.digest);
@@ -85,18 +99,17 @@ impl Trees {
         root: &BlobKey,
     ) -> Result<Option<HashSet<Digest>>, StoreError> {
         let function = root.digest.function();
+        let mut large = Large { of: &self.large, permit: None };
         let mut named = HashSet::from([root.digest]);
         let mut unread = vec![root.digest];
-        let mut read = 0;
         while let Some(digest) = unread.pop() {
-            read += 1;
-            if read > MAX_DIRECTORIES {
-                tracing::warn!(root = %root, "more than {MAX_DIRECTORIES} directories: no hit");
-                return Ok(None);
-            }
+            let is_large = digest.size_bytes() > LARGE_MESSAGE_BYTES || named.len() > LARGE_NAMED;
+            large.if_so(is_large).await?;
             let key = BlobKey { digest, ..root.clone() };
             let Some(bytes) = self.read(cx, &key).await? else { return Ok(None) };
-            let Ok(directory) = DirectoryDigests::decode(bytes) else { return Ok(None) };
+            let decode = move || bounded::decode::<DirectoryDigests>(bytes);
+            let decoded = blocking::run_sized(size_of_message(&digest), decode).await?;
+            let Ok(directory) = decoded else { return Ok(None) };
             for file in &directory.files {
                 let Some(digest) = file.digest(function) else { return Ok(None) };
                 named.insert(digest);
@@ -107,13 +120,41 @@ impl Trees {
                     unread.push(digest);
                 }
             }
+            if named.len() > MAX_NAMED {
+                tracing::warn!(root = %root, "names more than {MAX_NAMED} blobs: no hit");
+                return Ok(None);
+            }
         }
         Ok(Some(named))
     }
 
     async fn read(&self, cx: &RequestCx, key: &BlobKey) -> Result<Option<Bytes>, StoreError> {
+        if key.digest.size_bytes() > MAX_MESSAGE_BYTES {
+            tracing::warn!(tree = %key, "a tree or directory over {MAX_MESSAGE_BYTES} B: no hit");
+            return Ok(None);
+        }
         let Some(payload) = self.blobs.get(cx, key, ByteRange::ALL).await? else { return Ok(None) };
         payload.into_bytes(MAX_MESSAGE_BYTES).await.map(Some)
+    }
+}
+
+fn size_of_message(digest: &Digest) -> usize {
+    usize::try_from(digest.size_bytes()).unwrap_or(usize::MAX)
+}
+
+/// The place among the few trees that may be large, once this one is.
+struct Large<'a> {
+    of: &'a Semaphore,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Large<'_> {
+    async fn if_so(&mut self, is_large: bool) -> Result<(), StoreError> {
+        if is_large && self.permit.is_none() {
+            let permit = self.of.acquire().await;
+            self.permit = Some(permit.map_err(|_| StoreError::ShuttingDown)?);
+        }
+        Ok(())
     }
 }
 
@@ -128,22 +169,19 @@ impl fmt::Debug for Trees {
 // The parts of `Tree` and `Directory` that name blobs. Decoding only these leaves names and properties, most of a
 // large tree, unread.
 
+/// A `Tree`, which holds the directories itself: only their files count.
 #[derive(Clone, PartialEq, Message)]
-struct TreeDigests {
+struct TreeFiles {
     #[prost(message, optional, tag = "1")]
-    root: Option<DirectoryDigests>,
+    root: Option<DirectoryFiles>,
     #[prost(message, repeated, tag = "2")]
-    children: Vec<DirectoryDigests>,
+    children: Vec<DirectoryFiles>,
 }
 
-impl TreeDigests {
-    /// The files of all directories; `None` where this is no tree, or a file has no digest.
-    fn files(encoded: Bytes, function: DigestFunction) -> Option<HashSet<Digest>> {
-        let tree = Self::decode(encoded).ok()?;
-        let directories = tree.root.iter().chain(&tree.children);
-        let files = directories.flat_map(|directory| &directory.files);
-        files.map(|file| file.digest(function)).collect()
-    }
+#[derive(Clone, PartialEq, Message)]
+struct DirectoryFiles {
+    #[prost(message, repeated, tag = "1")]
+    files: Vec<NodeDigest>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -152,6 +190,30 @@ struct DirectoryDigests {
     files: Vec<NodeDigest>,
     #[prost(message, repeated, tag = "2")]
     directories: Vec<NodeDigest>,
+}
+
+const DIRECTORY_FILES: Shape = Shape { name: "Directory", fields: &[(1, Field::Values)] };
+
+impl Bounded for TreeFiles {
+    const SHAPE: &'static Shape = &Shape {
+        name: "Tree",
+        fields: &[(1, Field::Message(&DIRECTORY_FILES)), (2, Field::Messages(&DIRECTORY_FILES))],
+    };
+    const LIMIT: Limit = Limit::OUTPUTS;
+}
+
+impl Bounded for DirectoryDigests {
+    const SHAPE: &'static Shape =
+        &Shape { name: "Directory", fields: &[(1, Field::Values), (2, Field::Values)] };
+    const LIMIT: Limit = Limit::OUTPUTS;
+}
+
+/// The files of all directories; `None` where this is no tree, or a file has no digest.
+fn tree_files(encoded: Bytes, function: DigestFunction) -> Option<HashSet<Digest>> {
+    let tree = bounded::decode::<TreeFiles>(encoded).ok()?;
+    let directories = tree.root.iter().chain(&tree.children);
+    let files = directories.flat_map(|directory| &directory.files);
+    files.map(|file| file.digest(function)).collect()
 }
 
 /// The shape that `FileNode` and `DirectoryNode` share.

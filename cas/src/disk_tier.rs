@@ -34,6 +34,10 @@ impl DiskTier {
     pub fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
     }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
 }
 
 impl fmt::Display for DiskTier {

@@ -149,13 +149,14 @@ impl StoreError {
             | Self::TooLong { .. }
             | Self::MalformedZstd { .. }
             | Self::OverSizeLimit { .. }
+            | Self::OverMemoryLimit { .. }
             | Self::OutOfRange { .. } => ErrorClass::Caller,
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
-            Self::OverMemoryLimit { .. } => ErrorClass::Capacity,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,
             Self::Spool { source } if is_full(source) => ErrorClass::Capacity,
             Self::Spool { .. } | Self::ShuttingDown => ErrorClass::Dependency,
             Self::Disk { source } => match source.class() {
+                DiskErrorClass::Caller => ErrorClass::Caller,
                 DiskErrorClass::Capacity => ErrorClass::Capacity,
                 DiskErrorClass::Corrupt => ErrorClass::Corrupt,
                 DiskErrorClass::Dependency => ErrorClass::Dependency,

@@ -30,6 +30,14 @@ pub struct HotTierOptions {
     pub max_blob_bytes: u64,
 }
 
+/// Whether a blob that comes in has been asked for, and the tier behind knows it. Where not, the first hit tells it: what
+/// was only ever stored is remembered as less than what was used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Asked {
+    Now,
+    NotYet,
+}
+
 /// Small blobs in memory, weighed by bytes, admitted by frequency (moka's `TinyLFU`).
 pub struct HotTier {
     inner: Arc<dyn BlobStore>,
@@ -55,13 +63,14 @@ impl HotTier {
         self.options.capacity_bytes
     }
 
+    /// The largest blob that it takes in.
+    pub fn max_blob_bytes(&self) -> u64 {
+        self.options.max_blob_bytes
+    }
+
     /// Changes how much it may hold, up to its capacity; the coldest blobs go at once. Blocks while they are sorted out.
     pub fn set_limit(&self, limit_bytes: u64) {
         self.blobs.set_limit(limit_bytes.min(self.options.capacity_bytes));
-    }
-
-    pub(crate) fn behind(&self) -> &dyn BlobStore {
-        &*self.inner
     }
 
     /// Whether a blob is not here and may come in.
@@ -70,9 +79,14 @@ impl HotTier {
     }
 
     /// Takes a whole blob in that was read behind, if it is in memory and not too large; the bytes it takes.
-    pub(crate) fn admit_payload(&self, key: &BlobKey, payload: &Payload) -> Option<u64> {
+    pub(crate) fn admit_payload(
+        &self,
+        key: &BlobKey,
+        payload: &Payload,
+        asked: Asked,
+    ) -> Option<u64> {
         let bytes = payload.bytes().filter(|bytes| self.admits(bytes.len()))?;
-        self.admit(key, payload.encoding(), bytes.clone());
+        self.admit(key, payload.encoding(), bytes.clone(), asked);
         Some(bytes.len() as u64)
     }
 
@@ -80,9 +94,18 @@ impl HotTier {
         stored_bytes as u64 <= self.options.max_blob_bytes
     }
 
-    fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes) {
-        let blob = HotBlob::new(encoding, bytes, self.started.elapsed().as_secs());
+    fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes, asked: Asked) {
+        let touched_seconds = match asked {
+            Asked::Now => self.now_seconds(),
+            Asked::NotYet => self.now_seconds() - TOUCH_EVERY.as_secs(),
+        };
+        let blob = HotBlob::new(encoding, bytes, touched_seconds);
         self.blobs.insert(key.clone(), blob);
+    }
+
+    /// Begins at the touch interval, so that a blob can be due at once.
+    fn now_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs() + TOUCH_EVERY.as_secs()
     }
 
     async fn touch_behind(
@@ -91,7 +114,7 @@ impl HotTier {
         key: &BlobKey,
         blob: &HotBlob,
     ) -> Result<(), StoreError> {
-        let now_seconds = self.started.elapsed().as_secs();
+        let now_seconds = self.now_seconds();
         let touched_seconds = blob.touched_seconds.load(Ordering::Relaxed);
         if now_seconds >= touched_seconds + TOUCH_EVERY.as_secs() {
             blob.touched_seconds.store(now_seconds, Ordering::Relaxed);
@@ -140,7 +163,7 @@ impl BlobStore for HotTier {
         if let Some(payload) = &found
             && range.is_whole(key.digest.size_bytes())
         {
-            self.admit_payload(key, payload);
+            self.admit_payload(key, payload, Asked::Now);
         }
         Ok(found)
     }
@@ -156,7 +179,7 @@ impl BlobStore for HotTier {
         let copy = small.map(|bytes| (payload.encoding(), Bytes::copy_from_slice(bytes)));
         let outcome = self.inner.put(cx, key, payload).await?;
         if let Some((encoding, bytes)) = copy {
-            self.admit(key, encoding, bytes);
+            self.admit(key, encoding, bytes, Asked::NotYet);
         }
         Ok(outcome)
     }

@@ -4,8 +4,14 @@
 
 use std::time::Duration;
 
+use futures_core::Stream;
+use futures_util::{StreamExt, stream};
+use larder_disk::{Accepts, DiskError, RecentRecord, RecordKind};
+use larder_protos::Digest;
+
 use crate::hot_cache::cost_bytes;
-use crate::{BlobKey, ByteRange, HotTier, RequestCx};
+use crate::hot_tier::Asked;
+use crate::{BlobKey, DiskTier, HotTier, Payload, StoreError, blocking};
 
 /// Of the hot tier's limit, how much is filled at most, in quarters; the rest is for what clients ask for meanwhile.
 const FILLED_QUARTERS: u64 = 3;
@@ -22,29 +28,30 @@ pub struct Warmed {
     pub bytes: u64,
 }
 
-/// Reads `keys`, the hottest first, into `hot`, at most `bytes_per_second`. Ends when they do, or when the tier is as full as
-/// this may make it. What is gone meanwhile or cannot be read is passed over. Dropping the future ends it after one blob.
+/// Takes `blobs`, the hottest first, into `hot`, at most `bytes_per_second`. Ends when they do, or when the tier is as full
+/// as this may make it. What is in it already, or too large for it, is passed over. Dropping the future ends it.
 pub async fn warm(
     hot: &HotTier,
-    keys: impl IntoIterator<Item = BlobKey>,
+    blobs: impl Stream<Item = (BlobKey, Payload)>,
     bytes_per_second: u64,
 ) -> Warmed {
+    let mut blobs = std::pin::pin!(blobs);
     let mut warmed = Warmed::default();
     let mut unpaid_bytes = 0;
     let mut room_bytes = room_bytes(hot);
-    for key in keys {
-        let size_bytes = key.digest.size_bytes();
-        if !hot.wants(&key) {
-            continue;
-        }
-        if cost_bytes(size_bytes) > room_bytes {
+    while room_bytes > 0
+        && let Some((key, payload)) = blobs.next().await
+    {
+        let read_bytes = payload.bytes().map_or(0, |bytes| bytes.len() as u64);
+        if cost_bytes(read_bytes) > room_bytes {
             break;
         }
-        let Some(added_bytes) = hot.fetch(&key).await else { continue };
-        warmed.blobs += 1;
-        warmed.bytes += added_bytes;
-        unpaid_bytes += added_bytes;
-        room_bytes = room_bytes.saturating_sub(cost_bytes(added_bytes));
+        unpaid_bytes += read_bytes;
+        if hot.takes(&key, &payload) {
+            warmed.blobs += 1;
+            warmed.bytes += read_bytes;
+            room_bytes -= cost_bytes(read_bytes);
+        }
         if unpaid_bytes >= STEP_BYTES {
             let micros = unpaid_bytes.saturating_mul(1_000_000) / bytes_per_second.max(1);
             tokio::time::sleep(Duration::from_micros(micros)).await;
@@ -62,20 +69,60 @@ fn room_bytes(hot: &HotTier) -> u64 {
 }
 
 impl HotTier {
-    /// Whether it would take this blob in, and does not have it.
-    fn wants(&self, key: &BlobKey) -> bool {
-        !key.digest.is_empty_blob() && self.has_place_for(key)
+    /// Takes a blob in that nobody has asked for; false where it has it or it is too large.
+    fn takes(&self, key: &BlobKey, payload: &Payload) -> bool {
+        self.has_place_for(key) && self.admit_payload(key, payload, Asked::NotYet).is_some()
+    }
+}
+
+impl DiskTier {
+    /// The blobs in packs that were asked for before, the most recent first, in memory, up to `limit_bytes` together and
+    /// `largest_bytes` each. Reading them here does not count as asking. What has moved or is damaged is left out.
+    pub async fn recent(
+        &self,
+        limit_bytes: u64,
+        largest_bytes: u64,
+    ) -> Result<impl Stream<Item = (BlobKey, Payload)> + Send + use<>, StoreError> {
+        let engine = self.engine();
+        engine.loaded().await;
+        let listing = std::sync::Arc::clone(engine);
+        let list = move || listing.recent(RecordKind::Blob, limit_bytes, largest_bytes);
+        let records = blocking::run(list).await?;
+        let tier = self.clone();
+        Ok(stream::iter(records).filter_map(move |record| {
+            let tier = tier.clone();
+            async move {
+                match tier.read_recent(record).await {
+                    Ok(blob) => blob,
+                    Err(error) => {
+                        tracing::debug!(%error, "not read into the hot tier");
+                        None
+                    }
+                }
+            }
+        }))
     }
 
-    /// Takes a blob in from the tier behind; the bytes it takes, or `None` where it did not come in.
-    async fn fetch(&self, key: &BlobKey) -> Option<u64> {
-        // Plain bytes: what serves every client, and costs no decoding at each hit.
-        match self.behind().get(&RequestCx::RAW, key, ByteRange::ALL).await {
-            Ok(found) => self.admit_payload(key, &found?),
-            Err(error) => {
-                tracing::debug!(%key, %error, "not read into the hot tier");
-                None
+    async fn read_recent(
+        &self,
+        record: RecentRecord,
+    ) -> Result<Option<(BlobKey, Payload)>, StoreError> {
+        let engine = std::sync::Arc::clone(self.engine());
+        let read = move || {
+            // Plain bytes: what serves every client, and costs no decoding at each hit.
+            let Some((key, mut reader)) = engine.read_recent(&record, Accepts::Raw)? else {
+                return Ok(None);
+            };
+            let mut whole = Vec::new();
+            while let Some(chunk) = reader.next_chunk()? {
+                whole.extend_from_slice(&chunk);
             }
-        }
+            Ok::<_, DiskError>(Some((key, reader.encoding(), whole)))
+        };
+        let Some((key, encoding, whole)) = blocking::run(read).await?? else { return Ok(None) };
+        let size_bytes = whole.len() as u64;
+        let digest = Digest::new(*key.hash(), size_bytes);
+        let key = BlobKey { keyspace: key.keyspace().clone(), digest };
+        Ok(Some((key, Payload::from_trusted_bytes(size_bytes, encoding, whole.into()))))
     }
 }

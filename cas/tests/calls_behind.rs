@@ -150,10 +150,11 @@ async fn what_was_put_or_read_is_read_from_memory() {
     for key in [&fresh, &cold, &cold, &fresh] {
         assert_eq!(get(&warm, key, ByteRange::ALL).await, Some(blob_of(key)));
     }
-    assert_eq!(behind.calls(), (0, 1, 2), "only the cold blob was read, once");
+    // The first hit of what was only stored is told behind, so that it is remembered as used.
+    assert_eq!(behind.calls(), (1, 1, 2), "only the cold blob was read, once");
     let part = ByteRange::from_offset(100).limited(50);
     assert_eq!(get(&warm, &cold, part).await, Some(blob_of(&cold).slice(100..150)));
-    assert_eq!(behind.calls(), (0, 1, 2), "a part is cut from memory");
+    assert_eq!(behind.calls(), (1, 1, 2), "a part is cut from memory");
 }
 
 #[tokio::test]

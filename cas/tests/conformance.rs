@@ -7,7 +7,7 @@ use larder_cas::{
     BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Metered,
     conformance,
 };
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use prometheus_client::registry::Registry;
 
 const OPTIONS: HotTierOptions =
@@ -17,6 +17,8 @@ fn disk_tier(directory: &tempfile::TempDir) -> Arc<dyn BlobStore> {
     let options = EngineOptions {
         data_dir: directory.path().to_owned(),
         max_size_bytes: 1 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_secs(1)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
 use larder_cas::{
-    BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace,
+    BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace, Payload,
     RequestCx, UntrustedPayload, Warmed, warm,
 };
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ fn disk(directory: &TempDir) -> Arc<DiskTier> {
     let options = EngineOptions {
         data_dir: directory.path().to_owned(),
         max_size_bytes: 1 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_secs(1)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,
@@ -89,51 +92,79 @@ async fn a_hot_blob_does_not_keep_the_message_it_came_in() {
     assert_eq!(hot.stats().hits, 1);
 }
 
+/// These blobs, as a tier behind would read them.
+fn read(numbers: std::ops::Range<usize>) -> impl Stream<Item = (BlobKey, Payload)> {
+    stream::iter(numbers).then(async |number| {
+        let (key, bytes) = blob(number);
+        let untrusted = UntrustedPayload::from_bytes(Encoding::Raw, bytes);
+        let payload = untrusted.verify(&key.digest).await.expect("its own digest");
+        (key, payload)
+    })
+}
+
 #[tokio::test]
 async fn warming_takes_the_hottest_up_to_its_share() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let disk = disk(&directory);
-    let mut keys = stored(&disk, 100).await;
-    let (absent, _) = blob(1_000_000);
-    keys.insert(3, absent);
-    let hot = hot(&disk, 40 * BLOB_BYTES as u64);
-    let warmed = warm(&hot, keys.clone(), NO_PACE).await;
+    let hot = hot(&disk(&directory), 40 * BLOB_BYTES as u64);
+    let warmed = warm(&hot, read(0..100), NO_PACE).await;
     let stats = hot.stats();
     assert!(stats.bytes <= stats.limit_bytes / 4 * 3, "{stats:?}");
     assert_eq!(warmed.blobs, stats.entries);
     assert_eq!((stats.hits, stats.misses), (0, 0), "nobody asked");
     assert!((25..=30).contains(&warmed.blobs), "{warmed:?}");
-    keys.remove(3);
-    for key in &keys[..25] {
-        hot.get(&RequestCx::RAW, key, ByteRange::ALL).await.expect("no error").expect("present");
+    for number in 0..25 {
+        let (key, _) = blob(number);
+        hot.get(&RequestCx::RAW, &key, ByteRange::ALL).await.expect("no error").expect("hot");
     }
-    assert_eq!(hot.stats().hits, 25, "the first of the list are in memory");
-    let again = warm(&hot, keys, NO_PACE).await;
-    assert!(again.blobs <= 5, "what is in memory is not read again: {again:?}");
+    assert_eq!(hot.stats().hits, 25);
+    let again = warm(&hot, read(0..100), NO_PACE).await;
+    assert!(again.blobs <= 5, "what is in memory does not come in again: {again:?}");
 }
 
 #[tokio::test]
 async fn warming_leaves_alone_what_the_tier_does_not_take() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let disk = disk(&directory);
-    let keys = stored(&disk, 10).await;
     let options = HotTierOptions { capacity_bytes: 1 << 20, max_blob_bytes: 9_999 };
     let hot = HotTier::new(Arc::<DiskTier>::clone(&disk), options);
-    assert_eq!(warm(&hot, keys.clone(), NO_PACE).await, Warmed::default());
+    assert_eq!(warm(&hot, read(0..10), NO_PACE).await, Warmed::default());
     let off = HotTier::new(disk, HotTierOptions { capacity_bytes: 0, ..options });
-    assert_eq!(warm(&off, keys, NO_PACE).await, Warmed::default());
+    assert_eq!(warm(&off, read(0..10), NO_PACE).await, Warmed::default());
 }
 
 #[tokio::test(start_paused = true)]
 async fn warming_keeps_its_pace() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let disk = disk(&directory);
-    let keys = stored(&disk, 500).await;
-    let hot = hot(&disk, 64 << 20);
+    let hot = hot(&disk(&directory), 64 << 20);
     let begun = Instant::now();
-    let warmed = warm(&hot, keys, 1_000_000).await;
+    let warmed = warm(&hot, read(0..500), 1_000_000).await;
     assert_eq!(warmed, Warmed { blobs: 500, bytes: 5_000_000 });
     // The last step, of less than a MiB, is not paid for any more.
     let seconds = begun.elapsed().as_secs_f64();
     assert!((4.0..=5.1).contains(&seconds), "{seconds} s");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_known_after_a_restart() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    {
+        let disk = disk(&directory);
+        let keys = stored(&disk, 100).await;
+        for key in &keys[10..30] {
+            disk.get(&RequestCx::RAW, key, ByteRange::ALL).await.expect("no error").expect("there");
+        }
+    }
+    let disk = disk(&directory);
+    let mut recent: Vec<_> = disk.recent(1 << 20, 1 << 20).await.expect("a list").collect().await;
+    recent.sort_by_key(|(key, _)| key.to_string());
+    let mut expect: Vec<_> = (10..30).map(blob).collect();
+    expect.sort_by_key(|(key, _)| key.to_string());
+    assert_eq!(recent.len(), 20);
+    for ((key, payload), (expect_key, expect_bytes)) in recent.iter().zip(&expect) {
+        assert_eq!((key, payload.bytes()), (expect_key, Some(expect_bytes)));
+    }
+    let few = disk.recent(35_000, 1 << 20).await.expect("a list").collect::<Vec<_>>().await;
+    assert_eq!(few.len(), 3, "no more bytes than asked for");
+    let small = disk.recent(1 << 20, 9_999).await.expect("a list").collect::<Vec<_>>().await;
+    assert!(small.is_empty(), "{small:?}");
 }

@@ -12,7 +12,8 @@ use larder_cas::{
     UntrustedPayload,
 };
 use larder_disk::{
-    DirEntry, DirLock, Durability, Engine, EngineOptions, Io, IoFile, OpenMode, RealIo,
+    DirEntry, DirLock, Durability, Engine, EngineOptions, EvictionPolicy, Io, IoFile, OpenMode,
+    RealIo,
 };
 use larder_protos::{Digest, DigestFunction};
 use parking_lot::{Condvar, Mutex};
@@ -77,6 +78,10 @@ impl Io for GatedIo {
         RealIo.lock(path)
     }
 
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealIo.free_bytes(path)
+    }
+
     fn unix_ms(&self) -> u64 {
         RealIo.unix_ms()
     }
@@ -113,6 +118,8 @@ fn disk_tier(directory: &Path, io: &GatedIo) -> DiskTier {
     let options = EngineOptions {
         data_dir: directory.to_owned(),
         max_size_bytes: 1 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_secs(1)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,

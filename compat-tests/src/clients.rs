@@ -7,6 +7,7 @@ use crate::bazel;
 use crate::ccache;
 use crate::error::CompatError;
 use crate::lab::Lab;
+use crate::limits;
 use crate::report::Report;
 
 /// A client that can be had on this machine and driven without a person.
@@ -22,6 +23,7 @@ struct Client {
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
     Client { name: ccache::NAME, run: ccache::run },
+    Client { name: limits::NAME, run: limits::run },
 ];
 
 /// Every client that [`run_clients`] knows.

@@ -38,6 +38,13 @@ pub(crate) enum CompatError {
     /// The server under test did not become ready.
     #[error("the server was not ready on {address} after {} s", limit.as_secs())]
     ServerNotReady { address: String, limit: Duration, log: PathBuf },
+    /// A call to the server under test went wrong.
+    #[error("{call}: {source}")]
+    Call {
+        call: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// What the client wrote about itself cannot be read.
     #[error("{}: {source}", path.display())]
     ExecutionLog {
@@ -72,6 +79,13 @@ impl CompatError {
         move |source| Self::Io { path, source }
     }
 
+    pub(crate) fn call<E>(call: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |source| Self::Call { call, source: source.into() }
+    }
+
     /// The log whose end belongs next to the message.
     pub(crate) fn log(&self) -> Option<&Path> {
         match self {
@@ -83,6 +97,7 @@ impl CompatError {
             Self::Missing { .. }
             | Self::Io { .. }
             | Self::Start { .. }
+            | Self::Call { .. }
             | Self::ExecutionLog { .. } => None,
         }
     }

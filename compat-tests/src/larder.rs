@@ -43,6 +43,16 @@ impl Larder {
         self.address
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Kills the server as a crash would and starts it again on the same data directory and ports.
     pub(crate) fn crash_and_restart(&mut self) -> Result<(), CompatError> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(CompatError::io(&self.log))?;

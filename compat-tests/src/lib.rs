@@ -1,5 +1,5 @@
 //! Real clients against the built binary: each client is installed, driven through its scenarios against a `larder serve` of
-//! its own, and judged by its own output. Nothing here knows Larder's crates; the binary under test is a path.
+//! its own, and judged by its own output. `limits` measures the process itself. Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
 mod ccache;
@@ -8,6 +8,7 @@ mod error;
 mod install;
 mod lab;
 mod larder;
+mod limits;
 mod process;
 mod report;
 mod snapshot;

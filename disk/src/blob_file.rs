@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use crate::codec::{Body, EncodedRecord};
 use crate::commit::PutOutcome;
@@ -102,6 +102,7 @@ impl BlobFile {
         self.file.sync_data().map_err(self.error("sync"))?;
         let inventory = Arc::clone(&self.context.inventory);
         inventory.check_writable()?;
+        let reservation = Reservation::wait(&self.context, record_bytes)?;
         let path = inventory.layout.blob_file(self.key.hash(), self.sequence);
         let fan = fan_of(self.key.hash());
         self.rename_to(&path, fan)?;
@@ -110,24 +111,54 @@ impl BlobFile {
         } else {
             inventory.durable.note_dirty_fan(fan);
         }
+        let key = inventory.intern(&self.key)?;
         let entry = Entry {
-            key: inventory.intern(&self.key)?,
+            key,
             kind: RecordKind::Blob,
             location: Location::File { sequence: self.sequence },
             record_bytes,
             logical_size_bytes,
             encoding,
             recency_s: inventory.now_s(),
-            hits: 0,
+            hits: inventory.policy.lock().admit(key.name(), record_bytes),
         };
         if !inventory.insert_if_absent(&entry) {
             inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
             return Ok(PutOutcome::AlreadyPresent);
         }
-        inventory.add_file(&entry, path, self.sequence);
-        // Closed when the engine is shutting down; the next start makes room.
-        let _ = self.context.jobs.push(Job::MakeRoom, Job::MakeRoom.weight());
+        inventory.enlist_file(&entry, path, self.sequence);
+        reservation.keep();
         Ok(PutOutcome::Stored)
+    }
+}
+
+/// Room under the limit that a file is about to take; given back when it does not.
+#[derive(Debug)]
+struct Reservation {
+    inventory: Arc<Inventory>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Waits until the committer has made room.
+    fn wait(context: &FileContext, bytes: u64) -> Result<Self, DiskError> {
+        let (answer, receiver) = mpsc::sync_channel(1);
+        let job = Job::Reserve { bytes, answer };
+        let weight = job.weight();
+        context.jobs.push(job, weight).map_err(|_| DiskError::Closed)?;
+        receiver.recv().unwrap_or(Err(DiskError::Closed))?;
+        Ok(Self { inventory: Arc::clone(&context.inventory), bytes })
+    }
+
+    /// The file has its name and counts.
+    fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.inventory.counters.shrink_files(self.bytes);
     }
 }
 

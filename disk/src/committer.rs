@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 use std::io::IoSlice;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -25,13 +26,16 @@ use crate::pack::{HEADER_BYTES, LogPosition, Pack};
 use crate::prologue::{Place, seal};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reclaim::Reclaim;
+use crate::room::{ASK_EVERY_S, Room};
 use crate::slot::{Entry, Location, ShortKey};
 
 /// Encoded bytes that wait for the committer; who appends more waits too.
 pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
+/// How often the free space of the disk is looked at while nothing is written.
+const GUARD_PERIOD: Duration = Duration::from_secs(ASK_EVERY_S as u64);
 
-pub(crate) type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
+type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
 
 /// What the committer is asked to do.
 #[derive(Debug)]
@@ -52,8 +56,11 @@ pub(crate) enum Job {
         key: RecordKey,
         entry: Entry,
     },
-    /// A blob file has taken room.
-    MakeRoom,
+    /// A blob file is about to take so much; it counts as taken from the answer on.
+    Reserve {
+        bytes: u64,
+        answer: SyncSender<Result<(), DiskError>>,
+    },
 }
 
 impl Job {
@@ -61,7 +68,7 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::Bury { .. } | Self::MakeRoom => 1,
+            Self::Remove { .. } | Self::Bury { .. } | Self::Reserve { .. } => 1,
         }
     }
 }
@@ -75,10 +82,27 @@ struct Item {
 
 /// What its being written brings about.
 #[derive(Debug)]
-pub(crate) enum After {
-    Store { entry: Entry, answer: Answer<PutOutcome> },
-    Remove { key: ShortKey, location: Location, at: Location, answer: Answer<bool> },
-    Move { key: ShortKey, from: Location, to: Location },
+enum After {
+    Store {
+        entry: Entry,
+        answer: Answer<PutOutcome>,
+    },
+    Remove {
+        key: ShortKey,
+        location: Location,
+        at: Location,
+        answer: Answer<bool>,
+    },
+    Move {
+        key: ShortKey,
+        from: Location,
+        to: Location,
+    },
+    /// What is forgotten stays so when the log is read again.
+    Forget {
+        key: ShortKey,
+        at: Location,
+    },
 }
 
 #[derive(Default, Debug)]
@@ -95,6 +119,7 @@ struct Batch {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_size_bytes: u64,
+    pub(crate) min_free_disk_bytes: u64,
     pub(crate) pack_cap_bytes: u64,
 }
 
@@ -104,6 +129,7 @@ pub(crate) struct Committer {
     pub(crate) inventory: Arc<Inventory>,
     pub(crate) limits: Limits,
     pub(crate) reclaim: Reclaim,
+    pub(crate) room: Room,
     /// Whether each batch is synced before its answers.
     syncs_batches: bool,
     pack: Arc<Pack>,
@@ -126,6 +152,7 @@ impl Committer {
             inventory,
             limits,
             reclaim: Reclaim::default(),
+            room: Room::new(limits.max_size_bytes, limits.min_free_disk_bytes),
             syncs_batches,
             pack,
             end,
@@ -137,7 +164,11 @@ impl Committer {
     /// The thread's work: until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &BoundedQueue<Job>) {
         loop {
-            let timeout = self.reclaim.is_running().then_some(Duration::ZERO);
+            let timeout = match (self.reclaim.is_running(), self.room.is_guarded()) {
+                (true, _) => Some(Duration::ZERO),
+                (false, true) => Some(GUARD_PERIOD),
+                (false, false) => None,
+            };
             match queue.pop_batch(BATCH_BYTES, timeout) {
                 Popped::Batch(jobs) => {
                     self.inventory.tick();
@@ -146,7 +177,7 @@ impl Committer {
                     }
                     self.flush();
                 }
-                Popped::TimedOut => {}
+                Popped::TimedOut => self.inventory.tick(),
                 Popped::Closed => break,
             }
             self.reclaim_step();
@@ -160,9 +191,15 @@ impl Committer {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
             Job::Bury { key, entry } => self.bury(&key, &entry),
-            Job::MakeRoom => {
-                // A blob file that does not fit is found again by `reclaim_step`.
-                let _ = self.make_room(0);
+            Job::Reserve { bytes, answer } => {
+                let room = self.make_room(bytes);
+                if room.is_ok() {
+                    self.inventory.counters.grow_files(bytes);
+                }
+                if answer.send(room.clone()).is_err() && room.is_ok() {
+                    // Nobody waits any more.
+                    self.inventory.counters.shrink_files(bytes);
+                }
             }
         }
     }
@@ -200,7 +237,7 @@ impl Committer {
             logical_size_bytes: record.logical_size_bytes,
             encoding: record.encoding,
             recency_s: self.inventory.now_s(),
-            hits: 0,
+            hits: self.inventory.policy.lock().admit(key.name(), record_bytes),
         };
         self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
     }
@@ -226,6 +263,7 @@ impl Committer {
             let _ = answer.send(Ok(true));
             return;
         };
+        self.pack.note_removal();
         let at = self.next_location();
         let after = After::Remove { key: *short, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);
@@ -257,7 +295,23 @@ impl Committer {
     pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
+        if self.reclaim.is_for_survivors(self.pack.id) {
+            if self.holds_records() {
+                self.roll()?;
+            } else {
+                self.reclaim.set_for_survivors(self.pack.id, false);
+            }
+        }
         self.fit_pack(bytes)
+    }
+
+    /// Makes the pack that is appended to one for survivors only.
+    pub(crate) fn begin_survivors(&mut self) -> Result<(), DiskError> {
+        if self.holds_records() && !self.reclaim.is_for_survivors(self.pack.id) {
+            self.roll()?;
+        }
+        self.reclaim.set_for_survivors(self.pack.id, true);
+        Ok(())
     }
 
     /// Makes sure that the next `bytes` fit into the pack.
@@ -297,13 +351,33 @@ impl Committer {
         if self.batch.bytes >= BATCH_BYTES {
             self.flush();
         }
+        let is_for_survivors = self.reclaim.is_for_survivors(self.pack.id);
         self.fit_pack(bytes.len() as u64)?;
+        if is_for_survivors {
+            self.reclaim.set_for_survivors(self.pack.id, true);
+        }
         let to = self.next_location();
         self.push(bytes, prologue_bytes, After::Move { key: entry.key, from: entry.location, to });
         Ok(())
     }
 
-    pub(crate) fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+    /// Adds a removal of what is not in the table any more, or is about to leave it.
+    pub(crate) fn push_removal(
+        &mut self,
+        removal: EncodedRecord,
+        key: ShortKey,
+    ) -> Result<(), DiskError> {
+        if self.batch.bytes >= BATCH_BYTES {
+            self.flush();
+        }
+        self.fit_pack(removal.bytes.len() as u64)?;
+        self.pack.note_removal();
+        let at = self.next_location();
+        self.push(removal.bytes, removal.prologue_bytes, After::Forget { key, at });
+        Ok(())
+    }
+
+    fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
         let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
         seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
         self.batch.bytes += bytes.len() as u64;
@@ -332,7 +406,7 @@ impl Committer {
                     match item.after {
                         After::Store { answer, .. } => drop(answer.send(Err(error.clone()))),
                         After::Remove { answer, .. } => drop(answer.send(Err(error.clone()))),
-                        After::Move { .. } => {}
+                        After::Move { .. } | After::Forget { .. } => {}
                     }
                 }
                 for follower in batch.followers {
@@ -381,12 +455,19 @@ impl Committer {
                 let _ = answer.send(Ok(removed));
             }
             After::Move { key, from, to } => self.inventory.relocate(&key, from, to),
+            After::Forget { key, at } => {
+                self.inventory.tell_index(IndexUpdate::Removal { key, at });
+            }
         }
     }
 
     /// The pack that is appended to, and whether there is a record in it.
     pub(crate) fn active(&self) -> (&Arc<Pack>, bool) {
-        (&self.pack, self.end > HEADER_BYTES as u64)
+        (&self.pack, self.holds_records())
+    }
+
+    fn holds_records(&self) -> bool {
+        self.end + self.batch.bytes > HEADER_BYTES as u64
     }
 
     /// Bytes that are gathered and not yet written.

@@ -131,6 +131,11 @@ impl Engine {
         self.settled(|engine| engine.contains(key).then_some(())).await.is_some()
     }
 
+    /// Resolves when all that is stored is known. Dropping the future is harmless.
+    pub async fn loaded(&self) {
+        self.inventory().loaded.opened().await;
+    }
+
     /// Blocks until all that is stored is known.
     pub fn wait_loaded(&self) {
         self.inventory().loaded.wait();
@@ -243,9 +248,15 @@ impl Engine {
         let inventory = self.inventory();
         let scrub = self.threads.scrub.as_ref().map(Scrub::usage).unwrap_or_default();
         let limit_bytes = self.options.max_size_bytes;
-        let is_loaded = inventory.loaded.is_open();
-        let usage = inventory.counters.usage(limit_bytes, inventory.is_poisoned(), is_loaded);
-        Usage { scrub, ..usage }
+        let retention_s = inventory.retention.lock().youngest_s(inventory.now_s());
+        Usage {
+            limit_bytes,
+            min_retention_s: retention_s.map(u64::from),
+            writes_refused: inventory.is_poisoned(),
+            scrub,
+            is_loaded: inventory.loaded.is_open(),
+            ..inventory.counters.usage()
+        }
     }
 
     pub(crate) fn inventory(&self) -> &Arc<Inventory> {
@@ -320,6 +331,7 @@ impl Threads {
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,
+            min_free_disk_bytes: options.min_free_disk_bytes,
             pack_cap_bytes: cap_bytes(options.max_size_bytes),
         };
         let syncs_batches = options.durability == Durability::Sync;

@@ -111,6 +111,8 @@ pub enum DiskError {
 /// Who must act on a [`DiskError`].
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum DiskErrorClass {
+    /// What was to be stored can never be: to try again does not help.
+    Caller,
     /// No room, no descriptors: try again later.
     Capacity,
     /// The record is dropped: another copy or a new put heals it.
@@ -126,9 +128,8 @@ impl DiskError {
     pub fn class(&self) -> DiskErrorClass {
         match self {
             Self::Io { source, .. } if is_capacity(source) => DiskErrorClass::Capacity,
-            Self::Full { .. } | Self::TooLarge { .. } | Self::TooManyPartitions { .. } => {
-                DiskErrorClass::Capacity
-            }
+            Self::Full { .. } | Self::TooManyPartitions { .. } => DiskErrorClass::Capacity,
+            Self::TooLarge { .. } => DiskErrorClass::Caller,
             Self::Corrupt { .. } => DiskErrorClass::Corrupt,
             Self::Io { .. }
             | Self::Poisoned { .. }

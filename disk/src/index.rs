@@ -29,6 +29,9 @@ const PAGE_LIMIT: Duration = Duration::from_secs(30);
 const FLUSH_EVERY_MS: u64 = 500;
 /// The cache of an index that is only looked at.
 const INSPECT_CACHE_BYTES: u64 = 16 << 20;
+/// How often, and after how long each time, a lock of sled's is asked for again.
+const LOCK_TRIES: u32 = 250;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Pages that wait to be taken into the table.
 const PAGES_AHEAD: usize = 64;
 
@@ -138,12 +141,32 @@ fn guarded_open(dir: &Path, cache_bytes: u64, salt: u64, tail: Tail) -> Result<O
     }
 }
 
-fn open_head(dir: &Path, cache_bytes: u64, salt: u64, tail: Tail) -> Result<Opened, sled::Error> {
-    let db = sled::Config::new()
+/// The data directory is ours, so sled's own lock can only be held by what is left of an engine that has just ended in this
+/// process: sled's threads let go of it a moment after the last handle is dropped.
+fn open_db(dir: &Path, cache_bytes: u64) -> Result<sled::Db, sled::Error> {
+    let config = sled::Config::new()
         .path(dir)
         .cache_capacity(cache_bytes)
-        .flush_every_ms(Some(FLUSH_EVERY_MS))
-        .open()?;
+        .flush_every_ms(Some(FLUSH_EVERY_MS));
+    let mut tries = LOCK_TRIES;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && tries > 0 => {
+                tries -= 1;
+                std::thread::park_timeout(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled passes the system's answer on as a text only.
+fn is_locked(error: &std::io::Error) -> bool {
+    error.to_string().contains("could not acquire lock")
+}
+
+fn open_head(dir: &Path, cache_bytes: u64, salt: u64, tail: Tail) -> Result<Opened, sled::Error> {
+    let db = open_db(dir, cache_bytes)?;
     let mark = db.get(MARK_KEY)?.and_then(|value| parse_line(&MARK_KEY, &value, |_| None));
     let Some(Line::Mark(mark)) = mark else { return Ok((db, None)) };
     if mark.salt != salt {

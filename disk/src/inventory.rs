@@ -14,6 +14,7 @@ use crate::codec::Codec;
 use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
 use crate::error::DiskError;
+use crate::eviction::{EvictionPolicy, Policy, Retention};
 use crate::gate::Gate;
 use crate::indexer::IndexUpdate;
 use crate::io::Io;
@@ -33,7 +34,7 @@ const INDEX_QUEUE_LENGTH: u64 = 65_536;
 #[derive(Clone, Debug)]
 pub(crate) enum Unit {
     Pack { id: u32 },
-    File { key: ShortKey, path: PathBuf, sequence: u64, record_bytes: u64 },
+    File { path: PathBuf, sequence: u64, record_bytes: u64 },
 }
 
 /// What is stored where.
@@ -62,6 +63,10 @@ pub(crate) struct Inventory {
     /// The time as of the last [`Self::tick`], seconds since 1970: recency needs no better, and reading the clock costs
     /// as much as a lookup.
     now_s: AtomicU32,
+    /// What decides on evictions. Guards a few words, or the choice of units.
+    pub(crate) policy: Mutex<Policy>,
+    /// Guards a few words.
+    pub(crate) retention: Mutex<Retention>,
     poison: OnceLock<Arc<str>>,
 }
 
@@ -71,6 +76,7 @@ impl Inventory {
         (layout, salt): (Layout, u64),
         codec: Codec,
         (table, partitions): (Table, Partitions),
+        eviction: EvictionPolicy,
     ) -> Self {
         let inventory = Self {
             io,
@@ -90,6 +96,8 @@ impl Inventory {
             closing: AtomicBool::new(false),
             next_sequence: AtomicU64::new(1),
             now_s: AtomicU32::new(0),
+            policy: Mutex::new(Policy::new(eviction)),
+            retention: Mutex::default(),
             poison: OnceLock::new(),
         };
         inventory.tick();
@@ -214,6 +222,7 @@ impl Inventory {
     /// Points a key to the copy of its record.
     pub(crate) fn relocate(&self, key: &ShortKey, from: Location, to: Location) {
         if let Some(entry) = self.table.relocate(key, from, to) {
+            self.counters.count_copy(&entry);
             self.tell_index(IndexUpdate::Put(entry));
         }
     }
@@ -235,16 +244,10 @@ impl Inventory {
         self.tell_index(IndexUpdate::PackGone(id));
     }
 
-    /// Makes a new blob file a unit of reclaiming.
-    pub(crate) fn add_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
-        self.counters.grow_files(entry.record_bytes);
-        self.enlist_file(entry, path, sequence);
-    }
-
     /// Makes a blob file, whose bytes are counted, a unit of reclaiming.
     pub(crate) fn enlist_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
         let record_bytes = entry.record_bytes;
-        let unit = Unit::File { key: entry.key, path, sequence, record_bytes };
+        let unit = Unit::File { path, sequence, record_bytes };
         self.units.lock().insert(sequence, unit);
     }
 

@@ -33,6 +33,8 @@ pub trait Io: Debug + Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Takes the lock that `path` stands for, creating it; `None` when another holds it. Dropping it gives it back.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
+    /// Bytes that the file system of `path` has left for this user.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
     /// Milliseconds since 1970.
     fn unix_ms(&self) -> u64;
     /// A number that another directory does not have.
@@ -134,6 +136,11 @@ impl Io for RealIo {
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn unix_ms(&self) -> u64 {

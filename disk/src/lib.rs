@@ -34,6 +34,7 @@ mod recency;
 mod recent;
 mod reclaim;
 mod recovery;
+mod room;
 mod scan;
 mod scrub;
 mod shard;

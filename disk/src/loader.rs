@@ -193,6 +193,11 @@ impl Loader {
 
     /// Takes in a removal. A blob file is removed as a whole, so one that is there is newer than any removal.
     fn remove(&mut self, key: ShortKey, at: Location) {
+        if let Location::Pack { pack, .. } = at
+            && let Some(pack) = self.inventory.packs.get(pack)
+        {
+            pack.note_removal();
+        }
         let newest = self.removals.entry(key).or_insert(at);
         *newest = at.max(*newest);
         self.inventory.remove_before(&key, at);

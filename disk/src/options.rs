@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::eviction::EvictionPolicy;
+
 /// What an answer to a write means.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub enum Durability {
@@ -22,6 +24,10 @@ pub struct EngineOptions {
     ///
     /// Too small: evictions in `Usage` grow as fast as puts.
     pub max_size_bytes: u64,
+    /// What the file system keeps free for others: below it, records are evicted as if the limit were lower. 0 is no guard.
+    pub min_free_disk_bytes: u64,
+    /// What makes room for what is new.
+    pub eviction: EvictionPolicy,
     /// What an answer to a write means.
     pub durability: Durability,
     /// zstd's level, 1 to 19; 1 is right for a cache on a fast network.

@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::DiskError;
 use crate::io::{Io, IoFile, OpenMode, write_full};
@@ -37,9 +38,25 @@ pub(crate) struct LogPosition {
 pub(crate) struct Pack {
     pub(crate) id: u32,
     pub(crate) file: Arc<dyn IoFile>,
+    has_removals: AtomicBool,
 }
 
 impl Pack {
+    /// A file that is open.
+    pub(crate) fn new(id: u32, file: Arc<dyn IoFile>) -> Self {
+        Self { id, file, has_removals: AtomicBool::new(false) }
+    }
+
+    /// Notes that there is a removal among its records.
+    pub(crate) fn note_removal(&self) {
+        self.has_removals.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there may be a removal among its records; known once all that is stored is.
+    pub(crate) fn has_removals(&self) -> bool {
+        self.has_removals.load(Ordering::Relaxed)
+    }
+
     /// Makes an empty pack that survives a power cut, with the first free id from `id` on: a name may be taken by what is no
     /// pack, and is left alone.
     pub(crate) fn create(
@@ -67,7 +84,7 @@ impl Pack {
             Ok(file)
         };
         match write() {
-            Ok(file) => Ok(Self { id, file }),
+            Ok(file) => Ok(Self::new(id, file)),
             Err(error) => {
                 // What is left of it would only be an empty pack at the next start.
                 let _ = io.remove_file(&path);
@@ -134,6 +151,11 @@ impl Packs {
 
     pub(crate) fn insert(&self, pack: Arc<Pack>) {
         self.open.pin().insert(pack.id, pack);
+    }
+
+    /// The lowest id there is.
+    pub(crate) fn oldest(&self) -> Option<u32> {
+        self.open.pin().keys().min().copied()
     }
 
     pub(crate) fn remove(&self, id: u32) {

@@ -5,10 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use tokio::sync::oneshot;
-
 use crate::codec::encode_removal;
-use crate::committer::{After, Committer, Job};
+use crate::committer::{Committer, Job};
 use crate::error::DiskError;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
@@ -117,13 +115,10 @@ impl Committer {
         }
         let now_ms = self.inventory.io.unix_ms();
         let removal = encode_removal(key, entry.logical_size_bytes, now_ms);
-        if let Err(error) = self.prepare(removal.bytes.len() as u64) {
+        let length = removal.bytes.len() as u64;
+        let pushed = self.prepare(length).and_then(|()| self.push_removal(removal, entry.key));
+        if let Err(error) = pushed {
             tracing::info!(%key, %error, "a rebuild of the index may list a corrupt record again");
-            return;
         }
-        let (answer, _nobody_waits) = oneshot::channel();
-        let at = self.next_location();
-        let after = After::Remove { key: entry.key, location: entry.location, at, answer };
-        self.push(removal.bytes, removal.prologue_bytes, after);
     }
 }

@@ -67,7 +67,8 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let mut marked = mark.map_or_else(LogPosition::default, |mark| mark.position);
     let known_partitions = partitions.count();
     let codec = Codec::new(options.zstd_level);
-    let inventory = Inventory::new(io, (layout, salt), codec, (Table::new(), partitions));
+    let inventory =
+        Inventory::new(io, (layout, salt), codec, (Table::new(), partitions), options.eviction);
     if let Some(mark) = mark {
         inventory.note_sequence(mark.sequence);
         inventory.table.reserve(mark.records);
@@ -168,7 +169,7 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
         read_full(&*file, &mut bytes, 0).map_err(DiskError::io("read", &path))?;
         let salt =
             PackHeader::parse(&bytes).filter(|header| header.id == id).map(|header| header.salt);
-        packs.insert(id, FoundPack { pack: Arc::new(Pack { id, file }), length, salt });
+        packs.insert(id, FoundPack { pack: Arc::new(Pack::new(id, file)), length, salt });
     }
     report_foreign(&dir, foreign);
     Ok(packs)

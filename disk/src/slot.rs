@@ -29,6 +29,13 @@ pub(crate) struct ShortKey {
 }
 
 impl ShortKey {
+    /// Stands for the key where eight bytes must do.
+    pub(crate) fn name(&self) -> u64 {
+        let bytes = self.prefix[..8].iter();
+        let word = bytes.fold(0, |word, byte| word << 8 | u64::from(*byte));
+        word ^ u64::from(self.partition) << 32 ^ self.size_bytes
+    }
+
     /// All but the first byte, which is the number of the shard.
     pub(crate) fn tail(&self) -> &[u8; TAIL_BYTES] {
         self.prefix.last_chunk().expect("a prefix is a byte longer")
@@ -153,6 +160,8 @@ const ACTION_RESULT_BIT: u8 = 1 << 4;
 const ZSTD_BIT: u8 = 1 << 5;
 /// Asked for since the index was last told of recency and hits.
 const FRESH_BIT: u8 = 1 << 6;
+/// The log may hold an older record of the same key.
+const HAS_OLDER_BIT: u8 = 1 << 7;
 
 const _: () = assert!(size_of::<Slot>() == 44);
 
@@ -252,9 +261,19 @@ impl Slot {
         }
     }
 
-    /// Sets the hits back to none, and says how many there were.
-    pub(crate) fn take_hits(&self) -> u8 {
-        self.flags.fetch_and(!HITS_LIMIT, Ordering::Relaxed) & HITS_LIMIT
+    /// Sets the hits to what eviction leaves of them.
+    pub(crate) fn set_hits(&mut self, hits: u8) {
+        let flags = self.flags.get_mut();
+        *flags = (*flags & !HITS_LIMIT) | hits.min(HITS_LIMIT);
+    }
+
+    /// Notes that the log may hold an older record of the same key.
+    pub(crate) fn note_older(&mut self) {
+        *self.flags.get_mut() |= HAS_OLDER_BIT;
+    }
+
+    pub(crate) fn has_older(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & HAS_OLDER_BIT != 0
     }
 
     /// Whether it was asked for since this was last called.

@@ -135,12 +135,20 @@ impl Table {
         self.remove_if(key, |there| there == location)
     }
 
-    /// Takes the count of how often a key was asked for, if it still is where the caller saw it; 0 if it is not.
-    pub(crate) fn take_hits(&self, key: &ShortKey, location: Location) -> u8 {
-        self.shard(key)
-            .read()
-            .find(self.hash(key), |slot| slot.is(key) && slot.location() == location)
-            .map_or(0, Slot::take_hits)
+    /// Sets how often a key counts as asked for, if it still is where the caller saw it.
+    pub(crate) fn set_hits(&self, key: &ShortKey, location: Location, hits: u8) {
+        let mut shard = self.shard(key).write();
+        let found = shard.find_mut(self.hash(key), |slot| slot.is(key));
+        if let Some(slot) = found.filter(|slot| slot.location() == location) {
+            slot.set_hits(hits);
+        }
+    }
+
+    /// Whether the log may hold an older record of a key that still is where the caller saw it.
+    pub(crate) fn has_older(&self, key: &ShortKey, location: Location) -> bool {
+        let shard = self.shard(key).read();
+        let found = shard.find(self.hash(key), |slot| slot.is(key) && slot.location() == location);
+        found.is_some_and(Slot::has_older)
     }
 
     /// Points a key to another place, keeping its recency; `None` if it is no longer where the caller saw it.
@@ -176,9 +184,12 @@ impl Table {
             return Offered::Inserted;
         };
         if !replaces(slot.location()) {
+            slot.note_older();
             return Offered::Ignored;
         }
-        Offered::Replaced(std::mem::replace(slot, Slot::new(entry)).entry(number))
+        let mut new = Slot::new(entry);
+        new.note_older();
+        Offered::Replaced(std::mem::replace(slot, new).entry(number))
     }
 
     fn shard(&self, key: &ShortKey) -> &RwLock<Shard> {

@@ -22,6 +22,11 @@ pub struct Usage {
     pub evictions: u64,
     /// Their bytes on disk.
     pub evicted_bytes: u64,
+    /// Bytes of records that were appended again since the engine was opened, since they were worth keeping.
+    pub copied_bytes: u64,
+    /// The age in seconds of the youngest record that was evicted in the last half hour, or somewhat longer: what is asked
+    /// for again within that time is found. `None` when nothing was evicted.
+    pub min_retention_s: Option<u64>,
     /// Records found corrupt since the engine was opened.
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes.
@@ -42,6 +47,7 @@ pub(crate) struct Counters {
     file_bytes: AtomicU64,
     evictions: AtomicU64,
     evicted_bytes: AtomicU64,
+    copied_bytes: AtomicU64,
     corrupt_records: AtomicU64,
     /// Bytes that clients read from disk or wrote.
     traffic_bytes: AtomicU64,
@@ -63,6 +69,10 @@ impl Counters {
     pub(crate) fn count_eviction(&self, entry: &Entry) {
         self.evictions.fetch_add(1, Ordering::Relaxed);
         self.evicted_bytes.fetch_add(entry.record_bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_copy(&self, entry: &Entry) {
+        self.copied_bytes.fetch_add(entry.record_bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn count_corrupt(&self) {
@@ -94,20 +104,19 @@ impl Counters {
         self.file_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn usage(&self, limit_bytes: u64, writes_refused: bool, is_loaded: bool) -> Usage {
+    /// As far as counters tell.
+    pub(crate) fn usage(&self) -> Usage {
         let stored_bytes = self.stored_bytes.load(Ordering::Relaxed);
         Usage {
             records: self.records(),
             logical_bytes: self.logical_bytes.load(Ordering::Relaxed),
             stored_bytes,
             dead_bytes: self.file_bytes().saturating_sub(stored_bytes),
-            limit_bytes,
             evictions: self.evictions.load(Ordering::Relaxed),
             evicted_bytes: self.evicted_bytes.load(Ordering::Relaxed),
+            copied_bytes: self.copied_bytes.load(Ordering::Relaxed),
             corrupt_records: self.corrupt_records.load(Ordering::Relaxed),
-            writes_refused,
-            is_loaded,
-            scrub: ScrubUsage::default(),
+            ..Usage::default()
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The Remote Execution API's messages and services, and the words of its specification as pure types.
 
+pub mod bounded;
 pub mod bytestream;
 mod compressor;
 mod descriptors;

@@ -1,11 +1,9 @@
 //! The services, servers and clients: the one place to look for them.
 
-pub use bazel_remote_apis::build::bazel::remote::execution::v2::{
-    action_cache_client, action_cache_server, capabilities_client, capabilities_server,
-};
-
 pub use self::google_bytestream::{byte_stream_client, byte_stream_server};
 pub use self::reapi_v2::{content_addressable_storage_client, content_addressable_storage_server};
+pub use self::reapi_v2_actions::{action_cache_client, action_cache_server};
+pub use self::reapi_v2_capabilities::{capabilities_client, capabilities_server};
 
 #[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
 mod google_bytestream {
@@ -18,4 +16,14 @@ mod reapi_v2 {
         env!("OUT_DIR"),
         "/build.bazel.remote.execution.v2.ContentAddressableStorage.rs"
     ));
+}
+
+#[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
+mod reapi_v2_actions {
+    include!(concat!(env!("OUT_DIR"), "/build.bazel.remote.execution.v2.ActionCache.rs"));
+}
+
+#[allow(clippy::pedantic, missing_docs, unreachable_pub, reason = "generated code")]
+mod reapi_v2_capabilities {
+    include!(concat!(env!("OUT_DIR"), "/build.bazel.remote.execution.v2.Capabilities.rs"));
 }

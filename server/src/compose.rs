@@ -1,7 +1,7 @@
 //! The stacks: which stores there are, and in which order they wrap each other. The only place that decides it.
 //!
-//! - CAS: `metered > guarded > coalesced > hot > disk`
-//! - AC: `metered > complete > hot > disk`
+//! - CAS: `metered > (traced) > guarded > coalesced > hot > disk`
+//! - AC: `metered > (traced) > complete > hot > disk`
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use serde::Serialize;
 
 use crate::config::{ByteSize, Config, Durability};
+use crate::trace::{Recorder, RecorderError, TracedActions, TracedBlobs};
 
 /// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
 const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
@@ -38,6 +39,7 @@ pub struct Stacks {
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
     hot: Arc<HotTier>,
+    disk: DiskTier,
     engine: Arc<Engine>,
 }
 
@@ -63,6 +65,10 @@ pub struct UsageReport {
     pub limit_bytes: u64,
     /// Records that made room for others.
     pub evictions: u64,
+    /// Bytes that were written again since they were worth keeping.
+    pub copied_bytes: u64,
+    /// How old the youngest record was that was evicted lately, in seconds; null when none was.
+    pub min_retention_s: Option<u64>,
     /// Records found damaged, and dropped.
     pub corrupt_records: u64,
     /// Whether a failed sync has ended writes; reads go on.
@@ -122,6 +128,13 @@ pub enum ComposeError {
         #[from]
         source: DiskError,
     },
+    /// The trace cannot be recorded.
+    #[error(transparent)]
+    Trace {
+        /// Why.
+        #[from]
+        source: RecorderError,
+    },
 }
 
 /// Opens the engine and stacks the stores on it. Blocks.
@@ -131,30 +144,45 @@ pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, Compose
     let hot_bytes = config.hot.capacity.as_bytes();
     let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
 
-    let disk: Arc<dyn BlobStore> = Arc::new(DiskTier::new(Arc::clone(&engine)));
+    let disk = DiskTier::new(Arc::clone(&engine));
     let hot_options = HotTierOptions {
         capacity_bytes: hot_bytes - actions_bytes - memo_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot = Arc::new(HotTier::new(disk, hot_options));
+    let hot = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
     let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
-    let guarded = Arc::new(Guarded::new(coalesced, max_blob_bytes));
-    let blobs: Arc<dyn BlobStore> =
-        Arc::new(Metered::new(guarded, BlobMetrics::register(registry)));
+    let recorder = match &config.trace_file {
+        Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
+        None => None,
+    };
+    let mut blobs: Arc<dyn BlobStore> = Arc::new(Guarded::new(coalesced, max_blob_bytes));
+    if let Some(recorder) = &recorder {
+        blobs = Arc::new(TracedBlobs::new(blobs, Arc::clone(recorder)));
+    }
+    let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
 
-    let disk = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot_actions = Arc::new(HotActions::new(disk, actions_bytes));
-    let complete = Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
+    let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
+    let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
+    let mut actions: Arc<dyn ActionStore> =
+        Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
+    if let Some(recorder) = recorder {
+        actions = Arc::new(TracedActions::new(actions, recorder));
+    }
     let metrics = ActionMetrics::register(registry);
-    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(complete, metrics));
-    Ok(Stacks { blobs, actions, sizes, hot, engine })
+    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(actions, metrics));
+    Ok(Stacks { blobs, actions, sizes, hot, disk, engine })
 }
 
 impl Stacks {
     /// The tier of blobs in memory.
     pub fn hot(&self) -> &Arc<HotTier> {
         &self.hot
+    }
+
+    /// The tier of blobs on disk.
+    pub fn disk(&self) -> &DiskTier {
+        &self.disk
     }
 
     /// What the tier of blobs in memory holds.
@@ -172,6 +200,8 @@ impl Stacks {
             dead_bytes: usage.dead_bytes,
             limit_bytes: usage.limit_bytes,
             evictions: usage.evictions,
+            copied_bytes: usage.copied_bytes,
+            min_retention_s: usage.min_retention_s,
             corrupt_records: usage.corrupt_records,
             writes_refused: usage.writes_refused,
             is_loaded: usage.is_loaded,
@@ -190,6 +220,8 @@ fn engine_options(config: &Config) -> EngineOptions {
     EngineOptions {
         data_dir: config.data_dir.clone(),
         max_size_bytes: config.max_size.as_bytes(),
+        min_free_disk_bytes: config.min_free_disk.as_bytes(),
+        eviction: config.eviction,
         durability: match config.durability {
             Durability::Sync => larder_disk::Durability::Sync,
             Durability::Interval(interval) => larder_disk::Durability::Interval(interval),

@@ -13,4 +13,5 @@ pub mod lifecycle;
 pub mod memory;
 pub mod run;
 pub mod telemetry;
+pub mod trace;
 pub mod transport;

@@ -19,6 +19,8 @@ fn open(data_dir: &Path) -> Engine {
         index_cache_bytes: 1 << 20,
         large_blob_bytes: 1 << 20,
         scrub_rate_bytes: 0,
+        eviction: larder_disk::EvictionPolicy::Lru,
+        min_free_disk_bytes: 0,
     };
     let engine = Engine::open(options, Arc::new(RealIo)).unwrap();
     engine.wait_loaded();

@@ -173,6 +173,40 @@ async fn what_is_no_tree_is_no_hit() {
 }
 
 #[tokio::test]
+async fn a_tree_over_a_limit_is_no_hit() {
+    let cache = Cache::new();
+    // Each child takes 2 bytes here, and 24 decoded.
+    let children = |count: usize| b"\x12\x00".repeat(count);
+    for (tree, expect) in [(children(10_000), true), (children(100_000), false)] {
+        let tree_digest = Some(cache.store_blob(&tree).await);
+        let directory = OutputDirectory { tree_digest, ..OutputDirectory::default() };
+        assert_eq!(cache.update_and_hit(output_directory(directory)).await, expect);
+    }
+    // One unknown field, which says nothing.
+    let large = [&b"\xfa\x7f\x81\x80\x80\x20"[..], &vec![0; (64 << 20) + 1]].concat();
+    let tree_digest = Some(cache.store_blob(&large).await);
+    let directory = OutputDirectory { tree_digest, ..OutputDirectory::default() };
+    assert!(!cache.update_and_hit(output_directory(directory)).await, "a miss, not an error");
+}
+
+#[tokio::test]
+async fn a_tree_named_many_times_is_asked_for_once() {
+    let cache = Cache::new();
+    let files = (0..20_000_u32).map(|number| {
+        let digest = ProtoDigest { size_bytes: i64::from(number), ..digest(b"").to_proto() };
+        file(Some(digest))
+    });
+    // Absent files: only the empty one is there.
+    let tree = Tree { root: Some(directory(files.collect(), vec![])), children: vec![] };
+    let tree_digest = Some(cache.store_blob(&tree.encode_to_vec()).await);
+    let directory = OutputDirectory { tree_digest, ..OutputDirectory::default() };
+    // 4e8 digests in all, which no test machine has the memory for.
+    let output_directories = vec![directory; 20_000];
+    let result = ActionResult { output_directories, ..ActionResult::default() };
+    assert!(!cache.update_and_hit(result).await);
+}
+
+#[tokio::test]
 async fn inlined_bytes_move_to_the_cas_and_back() {
     let cache = Cache::new();
     let output = OutputFile {
@@ -208,15 +242,44 @@ async fn inlining_stops_where_an_answer_would_grow_too_large() {
     let cache = Cache::new();
     let large = vec![7; 2 << 20];
     let stored = cache.store_blob(&large).await;
-    let mut result = ActionResult {
+    let hints = InlineHints { stdout: true, stderr: true, ..InlineHints::default() };
+    let blobs = &*cache.fixture.blobs;
+    let both = ActionResult {
         stdout_digest: Some(stored.clone()),
         stderr_digest: Some(stored),
         ..ActionResult::default()
     };
-    let hints = InlineHints { stdout: true, stderr: true, ..InlineHints::default() };
-    let blobs = &*cache.fixture.blobs;
+    let mut result = both.clone();
     inline(&CX, &cache.key(), &mut result, &hints, blobs).await.expect("inlined");
     assert_eq!((result.stdout_raw.len(), result.stderr_raw.len()), (large.len(), 0));
+    // What the result takes itself counts too.
+    let path = "x".repeat(5 << 19);
+    let output_files = vec![OutputFile { path, ..OutputFile::default() }];
+    let mut result = ActionResult { output_files, ..both };
+    inline(&CX, &cache.key(), &mut result, &hints, blobs).await.expect("nothing is inlined");
+    assert_eq!((result.stdout_raw.len(), result.stderr_raw.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn many_small_outputs_stay_below_what_clients_accept() {
+    let cache = Cache::new();
+    let stored = cache.store_blob(b"x").await;
+    let file = |number: usize| OutputFile {
+        path: format!("{number:05}"),
+        digest: Some(stored.clone()),
+        ..OutputFile::default()
+    };
+    // 48,000 files take 4.0 MB, and with the 1 B of each, and what frames it, over 4 MiB.
+    let output_files: Vec<_> = (0..48_000).map(file).collect();
+    let paths = output_files.iter().map(|file| file.path.clone());
+    let hints = InlineHints { output_files: paths.collect(), ..InlineHints::default() };
+    let mut result = ActionResult { output_files, ..ActionResult::default() };
+    let before_bytes = result.encoded_len();
+    let blobs = &*cache.fixture.blobs;
+    inline(&CX, &cache.key(), &mut result, &hints, blobs).await.expect("inlined");
+    let inlined = result.output_files.iter().filter(|file| !file.contents.is_empty()).count();
+    assert!((1..48_000).contains(&inlined), "{inlined} files of {before_bytes} B");
+    assert!(result.encoded_len() <= 4 << 20);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder_action_cache::{ActionStore, DiskActions};
 use larder_cas::{BlobStore, DiskTier, Guarded};
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use tempfile::TempDir;
 
 /// An engine and the stores on it. The directory is removed at the end.
@@ -23,6 +23,8 @@ impl Fixture {
         let options = EngineOptions {
             data_dir: directory.path().to_owned(),
             max_size_bytes: 1 << 30,
+            min_free_disk_bytes: 0,
+            eviction: EvictionPolicy::Lfu,
             durability: Durability::Interval(Duration::from_secs(1)),
             zstd_level: 1,
             index_cache_bytes: 8 << 20,

@@ -3,3 +3,5 @@
 mod complete;
 mod conformance;
 mod fixture;
+mod hot;
+mod touches;

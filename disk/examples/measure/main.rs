@@ -18,7 +18,9 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use larder_disk::{Content, Durability, Engine, EngineOptions, Keyspace, RealIo, RecordKey};
+use larder_disk::{
+    Content, Durability, Engine, EngineOptions, EvictionPolicy, Keyspace, RealIo, RecordKey,
+};
 use larder_protos::{Digest, DigestFunction, Hash};
 
 pub(crate) const SMALL_BYTES: usize = 2 << 10;
@@ -90,6 +92,8 @@ pub(crate) fn options(data_dir: &Path, durability: Durability) -> EngineOptions 
     EngineOptions {
         data_dir: data_dir.to_owned(),
         max_size_bytes: 50 << 30,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability,
         zstd_level: 1,
         index_cache_bytes: 16 << 20,

@@ -3,7 +3,7 @@
 //! Space in a log is given back a unit at a time: a pack, or a blob file. So a policy answers two questions. The first is the
 //! [`Cut`](cut::Cut): which entries are worth keeping, by their recency and hits. The second is the [`Plan`](plan::Plan): in which
 //! units the smallest part is worth keeping. Those units go; what is worth keeping in them is appended again as far as the write
-//! budget reaches. Source: docs/adr/0006-eviction.md.
+//! budget reaches. Source: docs/adr/0008-eviction.md.
 
 mod cut;
 mod ghosts;
@@ -17,9 +17,9 @@ pub mod trace;
 use std::fmt;
 
 pub(crate) use cut::Cut;
-pub(crate) use plan::{Plan, Queue, UnitTally};
+pub(crate) use histogram::Histogram;
+pub(crate) use plan::{Plan, Queue, UnitTally, divide, survival_budget_bytes};
 pub(crate) use policy::Policy;
-#[expect(unused_imports, reason = "x")]
 pub(crate) use retention::Retention;
 pub use simulation::{Simulation, SimulationOptions, SimulationTotals};
 

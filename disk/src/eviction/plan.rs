@@ -32,29 +32,30 @@ pub(crate) struct UnitTally {
 impl UnitTally {
     /// What is free once it is reclaimed and its survivors are appended again.
     fn freed_bytes(&self) -> u64 {
-        self.length_bytes - self.kept_bytes.min(budget_bytes(self.length_bytes))
+        self.length_bytes - self.kept_bytes.min(survival_budget_bytes(self.length_bytes))
     }
 
-    /// What its end costs: all that can be read, and what is worth keeping many times over. In 16ths of its length, so that
-    /// age decides between units that are about as good.
+    /// What its end costs: all that can be read, and what is worth keeping many times over. In eighths of its length, so
+    /// that age decides between units that are about as good.
     fn cost(&self) -> u64 {
         let lost_bytes = self.live_bytes + (KEPT_WEIGHT - 1) * self.kept_bytes;
-        lost_bytes.saturating_mul(16) / self.length_bytes.max(1)
+        lost_bytes.saturating_mul(8).saturating_add(self.length_bytes / 2)
+            / self.length_bytes.max(1)
     }
 
     /// Whether all that can be read could be appended again.
     fn is_mostly_dead(&self) -> bool {
-        self.live_bytes <= budget_bytes(self.length_bytes)
+        self.live_bytes <= survival_budget_bytes(self.length_bytes)
     }
 
     /// Whether all that is worth keeping survives.
     fn keeps_within_budget(&self) -> bool {
-        self.kept_bytes <= budget_bytes(self.length_bytes)
+        self.kept_bytes <= survival_budget_bytes(self.length_bytes)
     }
 }
 
 /// How much of a unit may be appended again.
-pub(crate) fn budget_bytes(length_bytes: u64) -> u64 {
+pub(crate) fn survival_budget_bytes(length_bytes: u64) -> u64 {
     length_bytes / SURVIVING_PART
 }
 

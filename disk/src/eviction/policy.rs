@@ -12,7 +12,7 @@ const SMALL_PART: u64 = 10;
 /// Hits that `s3-fifo` counts; each round in the main queue takes one.
 const QUEUE_HITS_MAX: u8 = 3;
 /// One part in this many of what is stored counts as cold when units are chosen. Much more than must go: cold entries lie
-/// among warmer ones, and only units that are mostly cold are worth reclaiming (measured, ADR 6).
+/// among warmer ones, and only units that are mostly cold are worth reclaiming (measured, ADR 8).
 const COLD_PART: u64 = 8;
 
 /// The state of a policy.

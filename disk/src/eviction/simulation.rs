@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::histogram::Histogram;
-use super::plan::{budget_bytes, divide};
+use super::plan::{divide, survival_budget_bytes};
 use super::{
     Cut, EvictionPolicy, HIGH_WATERMARK_PART, HITS_MAX, LOW_WATERMARK_PART, Policy, Queue,
     Standing, UnitTally,
@@ -232,7 +232,7 @@ impl Simulation {
                 entries.push((name, entry));
             }
         }
-        let budget_bytes = budget_bytes(victim.length_bytes);
+        let budget_bytes = survival_budget_bytes(victim.length_bytes);
         let (survivors, evicted) =
             divide(cut, budget_bytes, entries, |(_, entry)| (entry.standing, entry.bytes));
         for (name, entry) in survivors {

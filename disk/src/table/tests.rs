@@ -58,13 +58,30 @@ fn what_has_moved_meanwhile_is_left_alone() {
     assert_eq!(table.remove_at(&blob.key, THERE), None);
     assert_eq!(table.relocate(&blob.key, THERE, HERE), None);
     assert_eq!(table.relocate(&blob.key, HERE, THERE).unwrap().location, THERE);
-    assert_eq!(table.take_hits(&blob.key, THERE), 0);
     assert!(table.touch(&blob.key, 77));
-    assert_eq!(table.take_hits(&blob.key, HERE), 0);
-    assert_eq!(table.take_hits(&blob.key, THERE), 1);
-    assert_eq!(table.take_hits(&blob.key, THERE), 0);
+    table.set_hits(&blob.key, HERE, 9);
+    assert_eq!(table.get(&blob.key).unwrap().hits, 1);
+    table.set_hits(&blob.key, THERE, 3);
+    assert_eq!(table.get(&blob.key).unwrap().hits, 3);
     assert_eq!(table.remove_at(&blob.key, THERE).unwrap().recency_s, 77);
     assert!(!table.touch(&blob.key, 78));
+}
+
+#[test]
+fn who_took_the_place_of_another_is_known() {
+    let table = Table::new();
+    let result = entry(1, RecordKind::ActionResult, 10, HERE);
+    table.replace(&result);
+    assert!(!table.has_older(&result.key, HERE));
+    let later = Location::Pack { pack: 2, offset: 64 };
+    table.replace(&Entry { location: later, ..result });
+    assert!(table.has_older(&result.key, later));
+    assert!(!table.has_older(&result.key, HERE));
+    // It does not matter which of the two is read first.
+    let other = entry(2, RecordKind::ActionResult, 10, later);
+    table.offer(&other);
+    table.offer(&Entry { location: HERE, ..other });
+    assert!(table.has_older(&other.key, later));
 }
 
 proptest! {

@@ -86,6 +86,9 @@ impl Io for GatedIo {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
         RealIo.lock(path)
     }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealIo.free_bytes(path)
+    }
     fn unix_ms(&self) -> u64 {
         RealIo.unix_ms()
     }

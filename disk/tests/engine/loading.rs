@@ -61,6 +61,9 @@ impl Io for HeldIo {
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
         RealIo.lock(path)
     }
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealIo.free_bytes(path)
+    }
     fn unix_ms(&self) -> u64 {
         RealIo.unix_ms()
     }

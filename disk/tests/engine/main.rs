@@ -5,6 +5,7 @@ mod eviction;
 mod faults;
 mod faulty;
 mod gated;
+mod keeping;
 mod loading;
 mod model;
 mod recovery;

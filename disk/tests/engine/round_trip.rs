@@ -212,10 +212,10 @@ fn content_that_is_not_what_its_key_says_is_refused() {
     let error = engine.create(&action_key("x")).unwrap_err();
     check(error, DiskErrorClass::Internal, "not a blob");
     let huge = RecordKey::blob(&keyspace(), &Digest::new(*key.hash(), 1 << 40));
-    check(engine.create(&huge).unwrap_err(), DiskErrorClass::Capacity, "over the limit");
+    check(engine.create(&huge).unwrap_err(), DiskErrorClass::Caller, "over the limit");
     let error =
         engine.append(&action_key("x"), Content::Raw(&vec![0; (80 << 20) + 1])).unwrap_err();
-    check(error, DiskErrorClass::Capacity, "over the limit of 83886080 B");
+    check(error, DiskErrorClass::Caller, "over the limit of 83886080 B");
     let error = Keyspace::new(&"k".repeat(1_025)).unwrap_err();
     check(error, DiskErrorClass::Internal, "1025 B is over the limit of 1024 B");
     assert_eq!(engine.usage().records, 0);

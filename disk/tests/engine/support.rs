@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_disk::{
-    Accepts, Content, DiskError, Durability, Engine, EngineOptions, Io, Keyspace, PutOutcome,
-    RealIo, RecordKey,
+    Accepts, Content, DiskError, Durability, Engine, EngineOptions, EvictionPolicy, Io, Keyspace,
+    PutOutcome, RealIo, RecordKey,
 };
 use larder_protos::{Digest, DigestFunction};
 
@@ -15,6 +15,8 @@ pub(crate) fn options(data_dir: &Path) -> EngineOptions {
     EngineOptions {
         data_dir: data_dir.to_owned(),
         max_size_bytes: 256 << 20,
+        min_free_disk_bytes: 0,
+        eviction: EvictionPolicy::Lfu,
         durability: Durability::Interval(Duration::from_millis(20)),
         zstd_level: 1,
         index_cache_bytes: 8 << 20,

@@ -37,6 +37,9 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let addresses = reader.addresses();
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
+    let eviction = reader.value("eviction");
+    let min_free_disk = reader.value("min_free_disk");
+    let trace_file = reader.value_or("trace_file", || None);
     let max_blob_size = reader.max_blob_size(max_size);
     let durability = reader.durability();
     let index_cache = reader.within("index_cache", INDEX_CACHE);
@@ -56,6 +59,9 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             unsafe_anonymous,
             data_dir: data_dir?,
             max_size: max_size?,
+            eviction: eviction?,
+            min_free_disk: min_free_disk?,
+            trace_file,
             max_blob_size,
             durability: durability?,
             index_cache: index_cache?,

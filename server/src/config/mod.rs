@@ -18,6 +18,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use larder_disk::EvictionPolicy;
+
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
@@ -38,6 +40,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The limit for the data directory.
     pub max_size: ByteSize,
+    /// What makes room for what is new.
+    pub eviction: EvictionPolicy,
+    /// What the disk keeps free for others.
+    pub min_free_disk: ByteSize,
+    /// Where a trace is written, if one is.
+    pub trace_file: Option<PathBuf>,
     /// The limit for one blob, if there is one.
     pub max_blob_size: Option<ByteSize>,
     /// What an acknowledged upload survives: `durability` and `sync_interval`.
@@ -136,6 +144,9 @@ impl Config {
             ("admin_listen", Some(self.admin_listen.show())),
             ("data_dir", Some(self.data_dir.show())),
             ("max_size", Some(self.max_size.show())),
+            ("eviction", Some(self.eviction.show())),
+            ("min_free_disk", Some(self.min_free_disk.show())),
+            ("trace_file", self.trace_file.as_ref().map(|path| path.show())),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),

@@ -80,10 +80,33 @@ pub const SETTINGS: &[Setting] = &[
         key: "max_size",
         value_name: "SIZE",
         fallback: Fallback::Machine("50GiB, or half of the disk space it can have if that is less"),
-        help: "How much disk the data directory may take; the oldest goes first, unless it was asked \
-               for since it was written.",
+        help: "How much disk the data directory may take; eviction says what goes first.",
         advice: "Too small: larder_disk_evictions_total grows all day and yesterday's \
                  build is cold. Too large: the disk fills and uploads end with RESOURCE_EXHAUSTED.",
+    },
+    Setting {
+        key: "eviction",
+        value_name: "lru|lfu|arc|s3-fifo",
+        fallback: Fallback::Text("lfu"),
+        help: "What goes first when the limit is met: what was asked for longest ago, or least, or by \
+               rules that tell newcomers from what comes back.",
+        advice: "Record a trace with trace_file and compare with larder-replay before changing it.",
+    },
+    Setting {
+        key: "min_free_disk",
+        value_name: "SIZE",
+        fallback: Fallback::Text("1GiB"),
+        help: "What the file system of data_dir keeps free for others; below it the cache shrinks.",
+        advice: "Too small: what else is on the disk fails when it is full. Too large: the cache \
+                 empties itself and larder_disk_evictions_total grows. 0 turns the guard off.",
+    },
+    Setting {
+        key: "trace_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Where a trace of what clients ask is written, for larder-replay.",
+        advice: "Takes about 30 B a request, at most 1GiB. Whoever reads it can tell whether a blob he \
+                 has was asked for.",
     },
     Setting {
         key: "max_blob_size",

@@ -193,6 +193,8 @@ fn a_machine_without_facts_names_the_setting_to_give() {
 #[test]
 fn what_is_shown_checks_to_the_same() {
     let config = check(flags(&[
+        ("eviction", "s3-fifo"),
+        ("trace_file", "/var/tmp/larder.trace"),
         ("max_blob_size", "1GiB"),
         ("durability", "interval"),
         ("sync_interval", "1s 500ms"),

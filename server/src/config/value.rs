@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use larder_disk::EvictionPolicy;
 use tracing_subscriber::EnvFilter;
 
 use super::{ByteSize, Durability, LogFilter, LogFormat};
@@ -130,6 +131,18 @@ impl Value for LogFormat {
             Self::Json => "json",
         }
         .to_owned()
+    }
+}
+
+impl Value for EvictionPolicy {
+    const EXPECTED: &'static str = "lru, lfu, arc or s3-fifo";
+
+    fn read(text: &str) -> Option<Self> {
+        Self::named(text)
+    }
+
+    fn show(&self) -> String {
+        self.name().to_owned()
     }
 }
 

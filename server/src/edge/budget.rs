@@ -178,6 +178,12 @@ impl Hold {
         }
     }
 
+    /// Moves all that it holds to a hold that lives longer than its request.
+    pub(crate) fn split_off(&self) -> Arc<Self> {
+        let bytes = AtomicU64::new(self.bytes.swap(0, Ordering::Relaxed));
+        Arc::new(Self { shared: Arc::clone(&self.shared), bytes, discards: AtomicBool::new(false) })
+    }
+
     /// Gives so many back, or all where it holds less.
     pub(crate) fn shrink_by(&self, bytes: u64) {
         if self.bytes() == 0 || bytes == 0 {
@@ -366,6 +372,11 @@ mod tests {
         assert_eq!((one.bytes(), other.bytes()), (40, 60));
         drop(one.lend(0).unwrap());
         one.lend(1).unwrap_err();
+        let longer = one.split_off();
+        assert_eq!((one.bytes(), longer.bytes()), (0, 40));
+        drop(one);
+        assert_eq!(budget.stats().held_bytes, 100);
+        let one = longer;
         other.discard_rest();
         drop(one.lend(50).unwrap());
         assert_eq!(one.bytes(), 40);

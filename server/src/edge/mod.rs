@@ -11,8 +11,10 @@ mod limits;
 mod partition;
 mod service;
 mod status;
+mod uploads;
 mod working_set;
 
 pub use budget::{Budget, BudgetStats};
 pub use health::HealthHandle;
 pub use service::Edge;
+pub use uploads::{UploadStats, Uploads};

@@ -18,6 +18,10 @@ use super::drainer::Drainer;
 use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
 use super::http::{HttpCache, Spool};
+use super::limits::{
+    KEPT_UPLOADS_AGE, KEPT_UPLOADS_DISK_SHARE, KEPT_UPLOADS_MEMORY_SHARE, MAX_KEPT_UPLOADS,
+};
+use super::uploads::{UploadLimits, Uploads};
 use crate::compose::{BlobSizes, Stacks};
 use crate::config::{ByteSize, Config};
 
@@ -28,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
     pub(crate) budget: Budget,
+    pub(crate) uploads: Arc<Uploads>,
     pub(crate) drainer: Drainer,
     pub(crate) zstd_level: i32,
     pub(crate) spool: Spool,
@@ -39,6 +44,7 @@ pub(crate) struct Shared {
 #[derive(Clone, Debug)]
 pub struct Edge {
     budget: Budget,
+    uploads: Arc<Uploads>,
     grpc: Arc<GrpcRouter>,
     http: Arc<HttpCache>,
 }
@@ -52,11 +58,18 @@ impl Edge {
         ending: CancellationToken,
     ) -> Self {
         let budget = Budget::new(config.max_in_flight.as_bytes());
+        let uploads = Arc::new(Uploads::new(UploadLimits {
+            count: MAX_KEPT_UPLOADS,
+            disk_bytes: config.max_size.as_bytes() / KEPT_UPLOADS_DISK_SHARE,
+            memory_bytes: config.max_in_flight.as_bytes() / KEPT_UPLOADS_MEMORY_SHARE,
+            age: KEPT_UPLOADS_AGE,
+        }));
         let shared = Arc::new(Shared {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
             budget: budget.clone(),
+            uploads: Arc::clone(&uploads),
             drainer: Drainer::new(ending),
             zstd_level: config.compression.level,
             spool: Spool {
@@ -66,7 +79,12 @@ impl Edge {
             max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));
-        Self { budget, grpc, http: Arc::new(HttpCache::new(shared)) }
+        Self { budget, uploads, grpc, http: Arc::new(HttpCache::new(shared)) }
+    }
+
+    /// The uploads that can be resumed.
+    pub fn uploads(&self) -> &Arc<Uploads> {
+        &self.uploads
     }
 
     /// The bytes of all requests in memory.

@@ -39,6 +39,7 @@ pub(crate) trait EdgeError: Error {
             matches!(
                 error,
                 StoreError::OverSizeLimit { .. }
+                    | StoreError::OverMemoryLimit { .. }
                     | StoreError::Disk { source: DiskError::TooLarge { .. } }
             )
         })
@@ -59,6 +60,7 @@ pub(crate) fn grpc_status<E: EdgeError>(error: E) -> Status {
     let code = match error.class() {
         ErrorClass::Caller => Code::InvalidArgument,
         ErrorClass::Interrupted => Code::Cancelled,
+        ErrorClass::Capacity if is_lasting(&error) => Code::ResourceExhausted,
         ErrorClass::Capacity => {
             let details = ErrorDetails::with_retry_info(Some(RETRY_AFTER));
             let code = Code::ResourceExhausted;
@@ -70,6 +72,14 @@ pub(crate) fn grpc_status<E: EdgeError>(error: E) -> Status {
         ErrorClass::Internal => Code::Internal,
     };
     Status::new(code, client_text(&error))
+}
+
+/// Whether there is no room until an operator makes some, so that to come again does not help.
+fn is_lasting<E: EdgeError>(error: &E) -> bool {
+    let disk = |error: &StoreError| {
+        matches!(error, StoreError::Disk { source: DiskError::TooManyPartitions { .. } })
+    };
+    error.store_error().is_some_and(disk)
 }
 
 /// The error on HTTP: its code, and its text for the body.
@@ -217,6 +227,9 @@ mod tests {
     use std::io;
     use std::path::PathBuf;
 
+    use larder_disk::{Keyspace, RecordKey};
+    use larder_protos::{Digest, DigestFunction};
+
     use super::*;
 
     fn no_room() -> StoreError {
@@ -245,5 +258,26 @@ mod tests {
         let reason = "a sync of /data/packs/00000001".into();
         let poisoned = StoreError::from(DiskError::Poisoned { reason });
         assert!(!grpc_status(poisoned).message().contains('/'));
+    }
+
+    fn check_permanent(error: impl Fn() -> StoreError, grpc: Code, http: StatusCode) {
+        let status = grpc_status(error());
+        assert_eq!(status.code(), grpc, "{status}");
+        assert!(status.get_details_retry_info().is_none(), "{status}");
+        assert_eq!(http_status(error()).0, http, "{status}");
+    }
+
+    #[test]
+    fn what_can_never_be_is_not_to_be_tried_again() {
+        assert!(grpc_status(no_room()).get_details_retry_info().is_some());
+        let in_memory = || StoreError::OverMemoryLimit { size_bytes: 2, limit_bytes: 1 };
+        check_permanent(in_memory, Code::InvalidArgument, StatusCode::PAYLOAD_TOO_LARGE);
+        let keyspace = Keyspace::new("").expect("a short name");
+        let key = RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, b""));
+        let on_disk = || DiskError::TooLarge { key: key.clone(), size_bytes: 2, limit_bytes: 1 };
+        let on_disk = || on_disk().into();
+        check_permanent(on_disk, Code::InvalidArgument, StatusCode::PAYLOAD_TOO_LARGE);
+        let partitions = || DiskError::TooManyPartitions { limit: 1 }.into();
+        check_permanent(partitions, Code::ResourceExhausted, StatusCode::INSUFFICIENT_STORAGE);
     }
 }

@@ -63,6 +63,11 @@ pub(crate) fn batch_answer_bytes(size_bytes: u64) -> u64 {
     2 * size_bytes
 }
 
+/// An answer that takes so much memory, encoded and decoded.
+pub(crate) fn answer_bytes(memory_bytes: u64) -> u64 {
+    if memory_bytes <= UNCOUNTED_MESSAGE_BYTES { 0 } else { memory_bytes }
+}
+
 /// A message other than a part of an upload.
 pub(crate) fn message_bytes(encoded_bytes: u64) -> u64 {
     if encoded_bytes <= UNCOUNTED_MESSAGE_BYTES {
@@ -96,6 +101,8 @@ mod tests {
     fn small_messages_are_not_counted() {
         assert_eq!(message_bytes(16_384), 0);
         assert_eq!(message_bytes(16_385), 3 * 16_385);
+        assert_eq!(answer_bytes(16_384), 0);
+        assert_eq!(answer_bytes(100_000), 100_000);
         assert_eq!(download_bytes(2_048), 4_096);
         assert_eq!(download_bytes(1 << 40), 1 << 20);
         assert_eq!(batched_bytes(Compressor::Identity, 1 << 20), 0);

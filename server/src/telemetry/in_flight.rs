@@ -1,20 +1,27 @@
-//! [`InFlightMetrics`]: the budget of bytes that requests hold in memory, asked at each scrape.
+//! [`InFlightMetrics`]: the budget of bytes that requests hold in memory, and uploads kept without one; asked at each scrape.
 
 use std::fmt;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::edge::Budget;
+use crate::edge::{Budget, Uploads};
 
-/// The budget of bytes that requests hold in memory, asked at each scrape.
+/// Requests in progress and uploads kept to be resumed, asked at each scrape.
 #[derive(Debug)]
-pub struct InFlightMetrics(pub Budget);
+pub struct InFlightMetrics {
+    /// What requests hold.
+    pub budget: Budget,
+    /// What is kept without a request.
+    pub uploads: Arc<Uploads>,
+}
 
 impl Collector for InFlightMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let stats = self.0.stats();
+        let stats = self.budget.stats();
+        let uploads = self.uploads.stats();
         let gauges = [
             (
                 "larder_in_flight_bytes",
@@ -27,6 +34,12 @@ impl Collector for InFlightMetrics {
                 "Requests that wait until others give memory back",
                 stats.waiting,
             ),
+            (
+                "larder_uploads_kept",
+                "Uploads that lost their connection and wait to be resumed",
+                uploads.kept,
+            ),
+            ("larder_uploads_kept_bytes", "Bytes of those uploads", uploads.kept_bytes),
         ];
         for (name, help, value) in gauges {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
@@ -41,6 +54,16 @@ impl Collector for InFlightMetrics {
                 "larder_in_flight_refusals",
                 "Requests and blobs of batches that got no memory and ended with RESOURCE_EXHAUSTED or 503",
                 stats.refusals,
+            ),
+            (
+                "larder_uploads_resumed",
+                "Uploads that went on over another connection",
+                uploads.resumed,
+            ),
+            (
+                "larder_uploads_given_up",
+                "Uploads that were kept and not resumed in time, or made room for others",
+                uploads.dropped,
             ),
         ];
         for (name, help, value) in counters {

@@ -60,8 +60,19 @@ impl Collector for UsageMetrics {
         for (name, help, value) in gauges {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
         }
+        if let Some(retention_s) = usage.min_retention_s {
+            let help = "Age of the youngest record evicted lately; absent when none was";
+            let name = "larder_disk_min_retention_seconds";
+            let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            gauge.encode_gauge(&retention_s)?;
+        }
         let counters = [
             ("larder_disk_evictions", "Records that made room for others", usage.evictions),
+            (
+                "larder_disk_copied_bytes",
+                "Bytes written again since they were worth keeping when their pack went",
+                usage.copied_bytes,
+            ),
             ("larder_disk_corrupt_records", "Records found damaged", usage.corrupt_records),
             ("larder_disk_scrub_rounds", "Rounds that the scrub has ended", scrub.rounds),
             ("larder_disk_scrub_records", "Records that the scrub has checked", scrub.records),

@@ -1,5 +1,7 @@
 //! What the tests send, and how they say it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream;
 use larder_protos::bytestream::{ReadRequest, WriteRequest};
@@ -99,4 +101,23 @@ pub(crate) fn assert_refused<T: std::fmt::Debug>(
     let status = result.expect_err("it should be refused");
     assert_eq!(status.code(), code, "{status:?}");
     assert!(status.message().contains(words), "{:?} lacks {words:?}", status.message());
+}
+
+/// The value of a metric without labels.
+pub(crate) async fn metric(server: &TestServer, name: &str) -> u64 {
+    let page = server.admin("/metrics").await;
+    let page = String::from_utf8_lossy(page.body()).into_owned();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("{name} is not in {page}")).parse().expect("a number")
+}
+
+/// Reads a metric until it is as it should be.
+pub(crate) async fn until(server: &TestServer, name: &str, is_so: impl Fn(u64) -> bool) {
+    let reached = async {
+        while !is_so(metric(server, name).await) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let last = tokio::time::timeout(Duration::from_secs(20), reached).await;
+    assert!(last.is_ok(), "{name} stays at {}", metric(server, name).await);
 }

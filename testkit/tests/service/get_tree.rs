@@ -76,6 +76,27 @@ async fn absent_children_and_nodes_without_digest_are_left_out() {
 }
 
 #[tokio::test]
+async fn what_is_no_directory_is_refused_as_a_root_and_left_out_as_a_child() {
+    let server = TestServer::start().await;
+    let junk = store(&server, &Bytes::from_static(b"\x0a\xffjunk")).await;
+    let empty_files = store(&server, &b"\x0a\x00".repeat(1 << 17).into()).await;
+    let large = store(&server, &vec![0; 5 << 20].into()).await;
+    for (root, expect) in [
+        (junk, "the bytes are no encoded Directory"),
+        (empty_files, "Directory of 262144 B has more than 24576 elements in its lists"),
+        (large, "over the limit of 4128768 B a directory"),
+    ] {
+        assert_refused(get(&server, root, 0, "").await, Code::InvalidArgument, expect);
+    }
+    let leaf = store_directory(&server, vec![]).await;
+    let children = vec![Some(junk), Some(empty_files), Some(large), Some(leaf)];
+    let root = store_directory(&server, children).await;
+    let whole = get(&server, root, 0, "").await.expect("a tree");
+    assert_eq!(whole, [(vec![root, leaf], String::new())]);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn shared_subtrees_do_not_explode() {
     let server = TestServer::start().await;
     let mut root = store_directory(&server, vec![]).await;

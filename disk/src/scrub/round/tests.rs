@@ -36,6 +36,8 @@ fn options(data_dir: &Path) -> EngineOptions {
         index_cache_bytes: 1 << 20,
         large_blob_bytes: 1 << 20,
         scrub_rate_bytes: 0,
+        eviction: crate::eviction::EvictionPolicy::Lru,
+        min_free_disk_bytes: 0,
     }
 }
 

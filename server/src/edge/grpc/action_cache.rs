@@ -13,7 +13,7 @@ use crate::edge::functions::Said;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
-use crate::edge::working_set::message_bytes;
+use crate::edge::working_set::answer_bytes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ActionCacheService(pub(crate) Arc<Shared>);
@@ -34,7 +34,7 @@ impl ActionCache for ActionCacheService {
         let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
         let entry = found
             .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;
-        let mut needed_bytes = message_bytes(entry.encoded().len() as u64);
+        let mut needed_bytes = answer_bytes(entry.memory_bytes() as u64);
         if request.inline_stdout || request.inline_stderr || !request.inline_output_files.is_empty()
         {
             needed_bytes += MAX_INLINED_BYTES;

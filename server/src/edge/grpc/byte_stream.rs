@@ -20,6 +20,7 @@ use crate::edge::limits::MAX_READ_CHUNK_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::edge::uploads::UploadName;
 use crate::edge::working_set::download_bytes;
 
 #[derive(Clone, Debug)]
@@ -74,8 +75,13 @@ impl ByteStream for ByteStreamService {
         let key = Partition::of(&name.instance).blob(name.digest);
         let asked = self.0.blobs.find_missing(&RequestCx::RAW, key.into()).await;
         let complete = asked.map_err(grpc_status)?.is_empty();
-        // Nothing is kept of an upload that broke off, so one that is not complete begins anew.
-        let committed_size = if complete { signed(name.digest.size_bytes()) } else { 0 };
+        let committed_bytes = match UploadName::of(&name) {
+            _ if complete => name.digest.size_bytes(),
+            Some(upload) => self.0.uploads.committed_bytes(&upload),
+            // Begins anew.
+            None => 0,
+        };
+        let committed_size = signed(committed_bytes);
         Ok(Response::new(QueryWriteStatusResponse { committed_size, complete }))
     }
 }
@@ -89,7 +95,7 @@ pub(crate) fn write_name(resource_name: &str) -> Result<WriteName, FunctionError
 
 /// A size as the protocol writes it.
 pub(crate) fn signed(size_bytes: u64) -> i64 {
-    i64::try_from(size_bytes).expect("a digest's size came from an i64")
+    i64::try_from(size_bytes).unwrap_or(i64::MAX)
 }
 
 /// The function of a name that does not say it.

@@ -2,7 +2,8 @@
 //!
 //! Each distinct directory comes once, however many paths lead to it, and breadth first, so the order is a function of
 //! the root alone: a page token is how many directories came before. Directories go out as the bytes they were stored
-//! as, since decoding and encoding could change what their digest names. What is absent or no directory is left out.
+//! as, since decoding and encoding could change what their digest names. Children that are absent, no directory or
+//! too large for a message are left out.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use larder_cas::{ByteRange, RequestCx};
+use larder_protos::bounded::BoundedError;
 use larder_protos::hot::GetTreeResponse;
 use larder_protos::reapi::{Directory, GetTreeRequest};
-use larder_protos::{Digest, DigestFunction};
-use prost::Message;
+use larder_protos::{Digest, DigestFunction, bounded};
 use tonic::Status;
 
 use crate::edge::functions::Said;
@@ -48,10 +49,17 @@ pub(crate) async fn pages(
     };
     let mut walk = Walk::new(shared, partition, root);
     // The root is read before the answer begins, so that its absence is the answer.
+    if root.size_bytes() > MAX_BATCH_BYTES {
+        let message =
+            format!("root directory {root} is over the limit of {MAX_BATCH_BYTES} B a directory");
+        return Err(Status::invalid_argument(message));
+    }
     let Some(root_bytes) = walk.read(root).await? else {
         return Err(Status::not_found(format!("root directory {root} is absent")));
     };
-    walk.enter(&root_bytes);
+    if let Err(error) = walk.enter(&root_bytes) {
+        return Err(Status::invalid_argument(format!("root_digest {root}: {error}")));
+    }
     walk.ready = Some(root_bytes);
     walk.skip(skip).await?;
     let pages = stream::try_unfold(Some(walk), move |walk| async move {
@@ -123,8 +131,9 @@ impl Walk {
         let Some(directory) = self.ready.take() else { return Ok(None) };
         self.passed += 1;
         while let Some(digest) = self.unread.pop_front() {
-            if let Some(bytes) = self.read(digest).await?
-                && self.enter(&bytes)
+            if digest.size_bytes() <= MAX_BATCH_BYTES
+                && let Some(bytes) = self.read(digest).await?
+                && self.enter(&bytes).is_ok()
             {
                 self.ready = Some(bytes);
                 break;
@@ -140,9 +149,9 @@ impl Walk {
         payload.into_bytes(MAX_BATCH_BYTES).await.map(Some).map_err(grpc_status)
     }
 
-    /// Notes the children that are new; false where these bytes are no directory.
-    fn enter(&mut self, bytes: &Bytes) -> bool {
-        let Ok(directory) = Directory::decode(bytes.clone()) else { return false };
+    /// Notes the children that are new; an error where these bytes are no directory.
+    fn enter(&mut self, bytes: &Bytes) -> Result<(), BoundedError> {
+        let directory = bounded::decode::<Directory>(bytes.clone())?;
         for child in directory.directories.iter().filter_map(|child| child.digest.as_ref()) {
             if let Ok(child) = Digest::from_proto(child, self.function)
                 && self.seen.len() < MAX_DIRECTORIES
@@ -151,6 +160,6 @@ impl Walk {
                 self.unread.push_back(child);
             }
         }
-        true
+        Ok(())
     }
 }

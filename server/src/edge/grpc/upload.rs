@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_cas::{BlobKey, Encoding, PutOutcome, RequestCx, UntrustedPayload, UntrustedStream};
-use larder_protos::Compressor;
 use larder_protos::bytestream::WriteRequest;
+use larder_protos::{Compressor, WriteName};
 use tonic::{Status, Streaming};
 
 use super::byte_stream::{signed, write_name};
+use super::messages::Messages;
+use super::resumable::{self, lease_status};
 use super::write_session::{SessionError, WriteSession};
 use crate::edge::budget::Hold;
-use crate::edge::drainer::Drainer;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::edge::uploads::{LeaseError, UploadName};
 
 /// What a compressed upload is told that ended early, and so has no size that both sides know.
 const COMMITTED_EARLY_COMPRESSED: i64 = -1;
@@ -37,35 +39,55 @@ pub(crate) async fn receive(
         Compressor::Identity => signed(name.digest.size_bytes()),
         Compressor::Zstd => COMMITTED_EARLY_COMPRESSED,
     };
-    if !first.finish_write && is_present(shared, &key).await? {
+    let resumes = session.offset_bytes() > 0;
+    let asks = resumes || !first.finish_write;
+    if asks && is_present(shared, &key).await? {
         hold.discard_rest();
         shared.drainer.drain(messages);
         return Ok(early);
     }
-
-    let sent_bytes = Arc::new(AtomicU64::new(0));
-    let chunks = Chunks {
-        session,
-        first: Some(first),
-        messages: Some(messages),
-        sent_bytes: Arc::clone(&sent_bytes),
-        drainer: shared.drainer.clone(),
-        hold: Arc::clone(hold),
+    let is_whole = !resumes && first.data.len() as u64 >= name.digest.size_bytes();
+    let resumable = UploadName::of(&name).filter(|_| !is_whole);
+    if resumes && resumable.is_none() {
+        let asked_bytes = session.offset_bytes();
+        return Err(lease_status(LeaseError::Offset { asked_bytes, kept_bytes: 0 }));
+    }
+    let lease = match resumable {
+        Some(upload) => Some(resumable::lease(shared, hold, upload, &key, &session).await?),
+        None => None,
     };
+    let messages = Messages::new(first, messages, shared.drainer.clone(), Arc::clone(hold));
+    if let Some(lease) = lease {
+        resumable::receive(lease, session, messages, &key).await?;
+        return Ok(early);
+    }
+    let (outcome, sent_bytes) = store(shared, &name, &key, session, messages).await?;
+    Ok(match (name.compressor, outcome) {
+        (Compressor::Identity, _) => early,
+        // By now all compressed bytes have come, unless another upload of the blob won and this one was left unread.
+        (Compressor::Zstd, PutOutcome::Stored) => signed(sent_bytes),
+        (Compressor::Zstd, PutOutcome::AlreadyPresent) => COMMITTED_EARLY_COMPRESSED,
+    })
+}
+
+/// Stores an upload that ends with its connection; with the outcome, how many bytes were sent.
+async fn store(
+    shared: &Shared,
+    name: &WriteName,
+    key: &BlobKey,
+    session: WriteSession,
+    messages: Messages,
+) -> Result<(PutOutcome, u64), Status> {
+    let sent_bytes = Arc::new(AtomicU64::new(0));
+    let chunks = Chunks { session, messages, sent_bytes: Arc::clone(&sent_bytes) };
     let encoding = match name.compressor {
         Compressor::Identity => Encoding::Raw,
         Compressor::Zstd => Encoding::Zstd,
     };
     let untrusted = UntrustedPayload::from_stream(encoding, chunks.into_stream());
     let payload = untrusted.verify(&name.digest).await.map_err(grpc_status)?;
-    let put = shared.blobs.put(&RequestCx::RAW, &key, payload).await;
-    let outcome = put.map_err(grpc_status)?;
-    Ok(match (name.compressor, outcome) {
-        (Compressor::Identity, _) => early,
-        // By now all compressed bytes have come, unless another upload of the blob won and this one was left unread.
-        (Compressor::Zstd, PutOutcome::Stored) => signed(sent_bytes.load(Ordering::Relaxed)),
-        (Compressor::Zstd, PutOutcome::AlreadyPresent) => COMMITTED_EARLY_COMPRESSED,
-    })
+    let put = shared.blobs.put(&RequestCx::RAW, key, payload).await;
+    Ok((put.map_err(grpc_status)?, sent_bytes.load(Ordering::Relaxed)))
 }
 
 async fn is_present(shared: &Shared, key: &BlobKey) -> Result<bool, Status> {
@@ -73,24 +95,11 @@ async fn is_present(shared: &Shared, key: &BlobKey) -> Result<bool, Status> {
     Ok(missing.map_err(grpc_status)?.is_empty())
 }
 
-/// The bytes of an upload's messages, checked by its session. However it ends, the rest of the messages is drained.
+/// The bytes of an upload's messages, checked by its session.
 struct Chunks {
     session: WriteSession,
-    first: Option<WriteRequest>,
-    /// `None` once they have ended.
-    messages: Option<Streaming<WriteRequest>>,
+    messages: Messages,
     sent_bytes: Arc<AtomicU64>,
-    drainer: Drainer,
-    hold: Arc<Hold>,
-}
-
-impl Drop for Chunks {
-    fn drop(&mut self) {
-        if let Some(messages) = self.messages.take() {
-            self.hold.discard_rest();
-            self.drainer.drain(messages);
-        }
-    }
 }
 
 impl Chunks {
@@ -105,7 +114,7 @@ impl Chunks {
     /// The next bytes; `None` after `finish_write` or half-close, whichever comes first.
     async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         while !self.session.is_finished() {
-            let Some(message) = self.next_message().await? else { break };
+            let Some(message) = self.messages.next().await? else { break };
             let data = self.session.accept(message).map_err(session_status)?;
             self.sent_bytes.store(self.session.offset_bytes(), Ordering::Relaxed);
             if !data.is_empty() {
@@ -114,26 +123,8 @@ impl Chunks {
         }
         Ok(None)
     }
-
-    async fn next_message(&mut self) -> Result<Option<WriteRequest>, Status> {
-        if let Some(first) = self.first.take() {
-            return Ok(Some(first));
-        }
-        let Some(messages) = &mut self.messages else { return Ok(None) };
-        let next = messages.message().await;
-        if !matches!(next, Ok(Some(_))) {
-            self.messages = None;
-        }
-        next
-    }
 }
 
-fn session_status(error: SessionError) -> Status {
-    match error {
-        // Retried, after QueryWriteStatus has told where to begin; INVALID_ARGUMENT would end the build.
-        SessionError::Resumed { .. } => Status::aborted(error.to_string()),
-        SessionError::Offset { .. } | SessionError::Name { .. } => {
-            Status::invalid_argument(error.to_string())
-        }
-    }
+pub(super) fn session_status(error: SessionError) -> Status {
+    Status::invalid_argument(error.to_string())
 }

@@ -18,8 +18,8 @@ pub(crate) struct WriteSession {
 /// What a client may do wrong within an upload.
 #[derive(Debug, Error, Eq, PartialEq)]
 pub(crate) enum SessionError {
-    #[error("the upload begins at offset {actual}, but 0 bytes of it are kept here")]
-    Resumed { actual: i64 },
+    #[error("write_offset {actual} is negative")]
+    Negative { actual: i64 },
     #[error("write_offset {actual} does not continue the {expected} bytes sent so far")]
     Offset { expected: u64, actual: i64 },
     #[error("resource_name changes from {expected} to {actual} within one upload")]
@@ -27,12 +27,11 @@ pub(crate) enum SessionError {
 }
 
 impl WriteSession {
-    /// Begins with the first message, whose name the caller has parsed.
+    /// Begins with the first message, whose name the caller has parsed, at the offset that it says.
     pub(crate) fn begin(first: &WriteRequest) -> Result<Self, SessionError> {
-        if first.write_offset != 0 {
-            return Err(SessionError::Resumed { actual: first.write_offset });
-        }
-        Ok(Self { resource_name: first.resource_name.clone(), offset_bytes: 0, finished: false })
+        let offset_bytes = u64::try_from(first.write_offset)
+            .map_err(|_| SessionError::Negative { actual: first.write_offset })?;
+        Ok(Self { resource_name: first.resource_name.clone(), offset_bytes, finished: false })
     }
 
     /// Takes the next message's bytes, the first message's included. Later messages may leave name and offset out.
@@ -55,7 +54,7 @@ impl WriteSession {
         self.finished
     }
 
-    /// How many bytes have been sent.
+    /// How far the upload has come: what was sent, and what was before a resumed one.
     pub(crate) fn offset_bytes(&self) -> u64 {
         self.offset_bytes
     }
@@ -76,12 +75,14 @@ mod tests {
 
     fn check(messages: Vec<WriteRequest>, expect: Result<&[u8], SessionError>) {
         let run = |messages: Vec<WriteRequest>| {
+            let first_offset = messages[0].write_offset;
             let mut session = WriteSession::begin(&messages[0])?;
             let mut sent = Vec::new();
             for message in messages {
                 sent.extend_from_slice(&session.accept(message)?);
             }
-            assert_eq!(session.offset_bytes(), sent.len() as u64);
+            let begun = u64::try_from(first_offset).expect("not negative");
+            assert_eq!(session.offset_bytes(), begun + sent.len() as u64);
             Ok(sent)
         };
         let described = format!("{messages:?}");
@@ -94,8 +95,15 @@ mod tests {
         check(vec![message("n", 0, b"", false), message("", 0, b"a", true)], Ok(b"a"));
         check(vec![message("n", 0, b"ab", false), message("n", 2, b"c", true)], Ok(b"abc"));
         check(vec![message("n", 0, b"ab", false), message("", 0, b"c", false)], Ok(b"abc"));
-        let resumed = SessionError::Resumed { actual: 5 };
-        check(vec![message("n", 5, b"ab", false)], Err(resumed));
+        let resumed = || message("n", 5, b"ab", false);
+        check(
+            vec![resumed(), message("n", 7, b"c", false), message("", 0, b"d", true)],
+            Ok(b"abcd"),
+        );
+        let gap = SessionError::Offset { expected: 7, actual: 2 };
+        check(vec![resumed(), message("n", 2, b"c", true)], Err(gap));
+        let negative = SessionError::Negative { actual: -5 };
+        check(vec![message("n", -5, b"ab", false)], Err(negative));
         let gap = SessionError::Offset { expected: 2, actual: 3 };
         check(vec![message("n", 0, b"ab", false), message("", 3, b"c", true)], Err(gap));
         let negative = SessionError::Offset { expected: 2, actual: -1 };

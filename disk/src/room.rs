@@ -1,0 +1,104 @@
+//! [`Room`]: how much the engine may take: what it is told, and less where the file system runs short.
+
+use std::path::Path;
+
+use crate::inventory::Inventory;
+
+/// The file system is asked again after this long …
+pub(crate) const ASK_EVERY_S: u32 = 2;
+/// … or when this much has been written.
+const ASK_AFTER_BYTES: u64 = 16 << 20;
+
+/// How much the engine may take.
+#[derive(Debug)]
+pub(crate) struct Room {
+    max_size_bytes: u64,
+    /// What is left to others on the file system; 0 is no guard.
+    min_free_bytes: u64,
+    limit_bytes: u64,
+    /// When the file system was asked, and what was taken then.
+    asked: Option<(u32, u64)>,
+    is_short: bool,
+}
+
+impl Room {
+    pub(crate) fn new(max_size_bytes: u64, min_free_bytes: u64) -> Self {
+        Self {
+            max_size_bytes,
+            min_free_bytes,
+            limit_bytes: max_size_bytes,
+            asked: None,
+            is_short: false,
+        }
+    }
+
+    /// Whether the file system is looked at even when nothing is written.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.min_free_bytes > 0
+    }
+
+    /// The limit for packs and blob files, now.
+    pub(crate) fn limit_bytes(&mut self, inventory: &Inventory) -> u64 {
+        let (now_s, used_bytes) = (inventory.now_s(), inventory.counters.file_bytes());
+        let is_known = self.asked.is_some_and(|(asked_s, then_bytes)| {
+            now_s.saturating_sub(asked_s) < ASK_EVERY_S
+                && used_bytes.saturating_sub(then_bytes) < ASK_AFTER_BYTES
+        });
+        if self.is_guarded() && !is_known {
+            self.asked = Some((now_s, used_bytes));
+            self.ask(inventory, used_bytes);
+        }
+        self.limit_bytes
+    }
+
+    fn ask(&mut self, inventory: &Inventory, used_bytes: u64) {
+        let data_dir: &Path = inventory.layout.data_dir();
+        let free_bytes = match inventory.io.free_bytes(data_dir) {
+            Ok(free_bytes) => free_bytes,
+            Err(error) => {
+                tracing::warn!(%error, "the free space of the disk cannot be read; going on with what is known");
+                return;
+            }
+        };
+        self.limit_bytes =
+            guarded(self.max_size_bytes, self.min_free_bytes, used_bytes, free_bytes);
+        let is_short = free_bytes < self.min_free_bytes;
+        if is_short != self.is_short {
+            self.is_short = is_short;
+            let (min_free_bytes, limit_bytes) = (self.min_free_bytes, self.limit_bytes);
+            if is_short {
+                tracing::warn!(
+                    free_bytes,
+                    min_free_bytes,
+                    limit_bytes,
+                    "the disk runs short; evicting"
+                );
+            } else {
+                tracing::info!(free_bytes, min_free_bytes, limit_bytes, "the disk has room again");
+            }
+        }
+    }
+}
+
+/// What may be taken so that the free space does not fall below its minimum.
+fn guarded(max_size_bytes: u64, min_free_bytes: u64, used_bytes: u64, free_bytes: u64) -> u64 {
+    used_bytes.saturating_add(free_bytes).saturating_sub(min_free_bytes).min(max_size_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_free_space_is_left_to_others() {
+        let check = |used: u64, free: u64, expect: u64| {
+            assert_eq!(guarded(100, 10, used, free), expect, "{used} {free}");
+        };
+        check(0, 1_000, 100);
+        check(50, 60, 100);
+        check(50, 30, 70);
+        check(50, 10, 50);
+        check(50, 4, 44);
+        check(5, 0, 0);
+    }
+}

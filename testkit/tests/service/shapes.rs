@@ -1,0 +1,130 @@
+//! Messages that would decode to far more than they are, and what is no message.
+
+use bytes::{Buf, BufMut, Bytes};
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode};
+use larder_testkit::TestServer;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Status};
+
+use crate::client::{assert_refused, digest};
+
+/// Sends bytes as they are.
+#[derive(Default)]
+struct RawCodec;
+
+impl Codec for RawCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        to.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for RawCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+async fn call(server: &TestServer, method: &'static str, message: Bytes) -> Result<Bytes, Status> {
+    let mut client = Grpc::new(server.channel());
+    client.ready().await.expect("connected");
+    let path = PathAndQuery::from_static(method);
+    let answer = client.unary(tonic::Request::new(message), path, RawCodec).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+const FIND_MISSING: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs";
+const UPDATE_BATCH: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs";
+const READ_BATCH: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs";
+const GET_TREE: &str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/GetTree";
+const GET_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
+const UPDATE_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
+const CAPABILITIES: &str = "/build.bazel.remote.execution.v2.Capabilities/GetCapabilities";
+const READ: &str = "/google.bytestream.ByteStream/Read";
+const WRITE: &str = "/google.bytestream.ByteStream/Write";
+const WRITE_STATUS: &str = "/google.bytestream.ByteStream/QueryWriteStatus";
+
+#[tokio::test]
+async fn lists_of_nothing_are_refused_before_they_are_decoded() {
+    let server = TestServer::start().await;
+    let nothings = b"\x12\x00".repeat(1 << 20);
+    let hints = b"\x2a\x00".repeat(1 << 20);
+    // The same within the field 3, its length being 2 MiB.
+    let result = [&b"\x1a\x80\x80\x80\x01"[..], &nothings].concat();
+    for (method, message, expect) in [
+        (FIND_MISSING, &nothings, "FindMissingBlobsRequest of 2097152 B has more than 66560"),
+        (UPDATE_BATCH, &nothings, "BatchUpdateBlobsRequest of 2097152 B has more than 65536"),
+        (READ_BATCH, &nothings, "BatchReadBlobsRequest of 2097152 B has more than 65536"),
+        (GET_RESULT, &hints, "GetActionResultRequest of 2097152 B has more than 65536"),
+        (UPDATE_RESULT, &result, "UpdateActionResultRequest of 2097157 B has more than 81920"),
+    ] {
+        let refused = call(&server, method, message.clone().into()).await;
+        assert_refused(refused, Code::InvalidArgument, expect);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_the_callers_fault_in_every_method() {
+    let server = TestServer::start().await;
+    for method in [
+        FIND_MISSING,
+        UPDATE_BATCH,
+        READ_BATCH,
+        GET_TREE,
+        GET_RESULT,
+        UPDATE_RESULT,
+        CAPABILITIES,
+        READ,
+        WRITE,
+        WRITE_STATUS,
+    ] {
+        // A field longer than the message, and one of a wrong type.
+        for message in [&b"\x0a\x7f"[..], b"\x0d1234"] {
+            let refused = call(&server, method, Bytes::from_static(message)).await;
+            assert_refused(refused, Code::InvalidArgument, "the bytes are no encoded");
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn results_over_http_are_counted_once_decompressed() {
+    let server = TestServer::start().await;
+    let bomb = zstd::encode_all(&b"\x62\x00".repeat(8 << 20)[..], 3).expect("in memory");
+    assert!(bomb.len() < 10_000, "{} B", bomb.len());
+    let hash = digest(b"action").hash().to_string();
+    let put = Request::put(format!("/ac/{hash}")).header("content-encoding", "zstd");
+    let answer = server.http(put.body(bomb).expect("a good request")).await;
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let text = String::from_utf8_lossy(answer.body()).into_owned();
+    let expect = "ActionResult of 16777216 B has more than 540672 elements in its lists";
+    assert!(text.contains(expect), "{text}");
+    server.stop().await;
+}
