@@ -3,15 +3,15 @@
 //! Invariant: a name under `blobs/` is a whole, synced file. What is dropped before leaves nothing behind.
 //! Source: docs/design/disk-format.md, "Blob files".
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use crate::codec::{Body, EncodedRecord};
 use crate::commit::PutOutcome;
 use crate::committer::Job;
-use crate::durable::sync_fan;
-use crate::error::DiskError;
+use crate::durable::{ensure_fan, sync_fan};
+use crate::error::{DiskError, is_disk_full};
 use crate::inventory::Inventory;
 use crate::io::{DirLock, IoFile, OpenMode, write_full};
 use crate::key::{RecordKey, RecordKind};
@@ -44,14 +44,38 @@ pub(crate) struct BlobFile {
     tmp: Option<PathBuf>,
 }
 
+impl FileContext {
+    /// Does what may find the disk full; then waits until the committer has made room, and does it once more.
+    fn with_room<T>(&self, bytes: u64, attempt: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match attempt() {
+            Err(error) if is_disk_full(&error) && self.free_disk(bytes) => {
+                attempt().inspect_err(|error| {
+                    if is_disk_full(error) {
+                        self.inventory.note_futile_eviction();
+                    }
+                })
+            }
+            done => done,
+        }
+    }
+
+    fn free_disk(&self, bytes: u64) -> bool {
+        let (answer, room) = mpsc::sync_channel(1);
+        let job = Job::FreeDisk { bytes, answer };
+        let weight = job.weight();
+        self.jobs.push(job, weight).is_ok() && room.recv().unwrap_or(false)
+    }
+}
+
 impl BlobFile {
     pub(crate) fn create(context: FileContext, key: &RecordKey) -> Result<Self, DiskError> {
         let inventory = &context.inventory;
         inventory.check_writable()?;
         let sequence = inventory.take_sequence();
         let tmp = inventory.layout.tmp_file(sequence);
-        let file =
-            inventory.io.open(&tmp, OpenMode::CreateNew).map_err(DiskError::io("create", &tmp))?;
+        let file = context
+            .with_room(0, || inventory.io.open(&tmp, OpenMode::CreateNew))
+            .map_err(inventory.io_error("create", &tmp))?;
         Ok(Self { context, key: key.clone(), sequence, file, tmp: Some(tmp) })
     }
 
@@ -68,27 +92,42 @@ impl BlobFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
-        write_full(&*self.file, &mut [IoSlice::new(bytes)], offset).map_err(self.error("write"))
+        let write = || write_full(&*self.file, &mut [IoSlice::new(bytes)], offset);
+        self.context.with_room(bytes.len() as u64, write).map_err(self.error("write"))
     }
 
-    fn error(&self, operation: &'static str) -> impl FnOnce(std::io::Error) -> DiskError {
-        let path = self.context.inventory.layout.tmp_file(self.sequence);
-        move |error| DiskError::io(operation, &path)(error)
+    fn error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> DiskError {
+        let inventory = &self.context.inventory;
+        let path = inventory.layout.tmp_file(self.sequence);
+        move |error| inventory.io_error(operation, &path)(error)
     }
 
+    /// Gives the file its name, which in `Sync` survives a power cut from then on.
     fn rename_to(&mut self, path: &Path, fan: u8) -> Result<(), DiskError> {
         let Some(tmp) = &self.tmp else { return Ok(()) };
         let inventory = &self.context.inventory;
-        let renamed = match inventory.io.rename(tmp, path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create_fan(inventory, fan)?;
-                inventory.io.rename(tmp, path)
+        let name = || {
+            ensure_fan(inventory, fan)?;
+            match inventory.io.rename(tmp, path) {
+                // Another hand has removed the directory.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    inventory.durable.forget_fan(fan);
+                    ensure_fan(inventory, fan)?;
+                    inventory.io.rename(tmp, path)
+                }
+                renamed => renamed,
             }
-            renamed => renamed,
         };
-        renamed.map_err(DiskError::io("rename", path))?;
+        self.context.with_room(0, name).map_err(inventory.io_error("rename", path))?;
         self.tmp = None;
-        Ok(())
+        if !self.context.syncs_names {
+            inventory.durable.note_dirty_fan(fan);
+            return Ok(());
+        }
+        sync_fan(inventory, fan).inspect_err(|_| {
+            // Nobody was told of it; what stays is taken in at the next start, where it does no harm.
+            let _ = inventory.io.remove_file(path);
+        })
     }
 
     /// Syncs the file, gives it its name and makes it findable.
@@ -102,16 +141,10 @@ impl BlobFile {
         self.file.sync_data().map_err(self.error("sync"))?;
         let inventory = Arc::clone(&self.context.inventory);
         inventory.check_writable()?;
+        let key = inventory.intern(&self.key)?;
         let reservation = Reservation::wait(&self.context, record_bytes)?;
         let path = inventory.layout.blob_file(self.key.hash(), self.sequence);
-        let fan = fan_of(self.key.hash());
-        self.rename_to(&path, fan)?;
-        if self.context.syncs_names {
-            sync_fan(&inventory, fan)?;
-        } else {
-            inventory.durable.note_dirty_fan(fan);
-        }
-        let key = inventory.intern(&self.key)?;
+        self.rename_to(&path, fan_of(self.key.hash()))?;
         let entry = Entry {
             key,
             kind: RecordKind::Blob,
@@ -160,14 +193,6 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         self.inventory.counters.shrink_files(self.bytes);
     }
-}
-
-/// Makes a directory of blob files; its name must outlive a power cut as those in it do.
-fn create_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> {
-    let dir = inventory.layout.blob_dir(fan);
-    inventory.io.create_dir_all(&dir).map_err(DiskError::io("create", &dir))?;
-    let blobs = inventory.layout.blobs_dir();
-    inventory.io.sync_dir(&blobs).map_err(DiskError::io("sync", &blobs))
 }
 
 impl Drop for BlobFile {

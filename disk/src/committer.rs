@@ -5,18 +5,17 @@
 //! that waited meanwhile.
 //! Errors: a write that does not succeed fails its batch and leaves the pack as it was; a failed sync ends writes.
 
-use std::collections::HashSet;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
+use crate::batch::{After, Answer, Batch, Item};
 use crate::codec::{EncodedRecord, encode_removal};
 use crate::commit::PutOutcome;
 use crate::durable::{sync_all, sync_fan, sync_pack};
 use crate::error::DiskError;
+use crate::full_disk::FREE_AT_LEAST_BYTES;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::io::write_full;
@@ -34,8 +33,6 @@ pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
 /// How often the free space of the disk is looked at while nothing is written.
 const GUARD_PERIOD: Duration = Duration::from_secs(ASK_EVERY_S as u64);
-
-type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
 
 /// What the committer is asked to do.
 #[derive(Debug)]
@@ -61,6 +58,11 @@ pub(crate) enum Job {
         bytes: u64,
         answer: SyncSender<Result<(), DiskError>>,
     },
+    /// The disk had no room for so many bytes of a blob file; the answer says whether some was made.
+    FreeDisk {
+        bytes: u64,
+        answer: SyncSender<bool>,
+    },
 }
 
 impl Job {
@@ -68,55 +70,17 @@ impl Job {
     pub(crate) fn weight(&self) -> u64 {
         match self {
             Self::Append { record, .. } => record.bytes.len() as u64,
-            Self::Remove { .. } | Self::Bury { .. } | Self::Reserve { .. } => 1,
+            Self::Remove { .. }
+            | Self::Bury { .. }
+            | Self::Reserve { .. }
+            | Self::FreeDisk { .. } => 1,
         }
     }
 }
 
-/// A record on its way into the pack.
-#[derive(Debug)]
-struct Item {
-    bytes: Vec<u8>,
-    after: After,
-}
-
-/// What its being written brings about.
-#[derive(Debug)]
-enum After {
-    Store {
-        entry: Entry,
-        answer: Answer<PutOutcome>,
-    },
-    Remove {
-        key: ShortKey,
-        location: Location,
-        at: Location,
-        answer: Answer<bool>,
-    },
-    Move {
-        key: ShortKey,
-        from: Location,
-        to: Location,
-    },
-    /// What is forgotten stays so when the log is read again.
-    Forget {
-        key: ShortKey,
-        at: Location,
-    },
-}
-
-#[derive(Default, Debug)]
-struct Batch {
-    items: Vec<Item>,
-    bytes: u64,
-    /// Blobs in `items`.
-    blobs: HashSet<ShortKey>,
-    /// Who asked for a blob that is in `items` already.
-    followers: Vec<Answer<PutOutcome>>,
-}
-
 /// Limits of an engine, as the committer needs them.
 #[derive(Copy, Clone, Debug)]
+#[expect(clippy::struct_field_names, reason = "the unit stands last in a name")]
 pub(crate) struct Limits {
     pub(crate) max_size_bytes: u64,
     pub(crate) min_free_disk_bytes: u64,
@@ -132,12 +96,14 @@ pub(crate) struct Committer {
     pub(crate) room: Room,
     /// Whether each batch is synced before its answers.
     syncs_batches: bool,
-    pack: Arc<Pack>,
+    pub(crate) pack: Arc<Pack>,
     /// Where the pack's good records end.
-    end: u64,
-    /// Bytes that could not be cut off lie behind `end`.
-    has_dirty_tail: bool,
-    batch: Batch,
+    pub(crate) end: u64,
+    /// Nothing more goes into the pack: bytes that could not be cut off lie behind `end`, or the pack is given up.
+    pub(crate) has_dirty_tail: bool,
+    /// Whether the pack that is appended to stays where it is small.
+    pub(crate) spares_small_pack: bool,
+    pub(crate) batch: Batch,
 }
 
 impl Committer {
@@ -157,6 +123,7 @@ impl Committer {
             pack,
             end,
             has_dirty_tail: false,
+            spares_small_pack: false,
             batch: Batch::default(),
         }
     }
@@ -200,6 +167,10 @@ impl Committer {
                     // Nobody waits any more.
                     self.inventory.counters.shrink_files(bytes);
                 }
+            }
+            Job::FreeDisk { bytes, answer } => {
+                self.flush();
+                let _ = answer.send(self.free_disk(bytes));
             }
         }
     }
@@ -295,6 +266,14 @@ impl Committer {
     pub(crate) fn prepare(&mut self, bytes: u64) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
         self.make_room(bytes)?;
+        match self.begin_append(bytes) {
+            Err(error) if error.is_disk_full() && self.free_disk(bytes) => self.begin_append(bytes),
+            begun => begun,
+        }
+    }
+
+    /// Makes sure that the pack is one for new records, and that the next `bytes` fit into it.
+    fn begin_append(&mut self, bytes: u64) -> Result<(), DiskError> {
         if self.reclaim.is_for_survivors(self.pack.id) {
             if self.holds_records() {
                 self.roll()?;
@@ -377,43 +356,46 @@ impl Committer {
         Ok(())
     }
 
-    fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+    pub(crate) fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
         let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
         seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
         self.batch.bytes += bytes.len() as u64;
-        self.batch.items.push(Item { bytes, after });
+        self.batch.items.push(Item { bytes, prologue_bytes, after });
     }
 
-    /// Writes what is gathered, makes it findable, and answers.
+    /// Writes what is gathered, makes it findable, and answers. On a full disk room is made, and the batch is tried once more.
     pub(crate) fn flush(&mut self) {
         let batch = std::mem::take(&mut self.batch);
         if batch.items.is_empty() {
             return;
         }
+        let Err(error) = self.write(&batch) else { return self.publish(batch) };
+        if !error.is_disk_full() || batch.is_of_reclaiming() || !self.free_disk(batch.bytes) {
+            return batch.fail(&error);
+        }
+        self.gather_again(batch);
+        let batch = std::mem::take(&mut self.batch);
         match self.write(&batch) {
-            Ok(()) => {
-                self.inventory.counters.grow_files(batch.bytes);
-                for item in batch.items {
-                    self.apply(item.after);
-                }
-                for follower in batch.followers {
-                    let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
-                }
-                self.inventory.tell_index(IndexUpdate::Covered(self.position()));
-            }
+            Ok(()) => self.publish(batch),
             Err(error) => {
-                for item in batch.items {
-                    match item.after {
-                        After::Store { answer, .. } => drop(answer.send(Err(error.clone()))),
-                        After::Remove { answer, .. } => drop(answer.send(Err(error.clone()))),
-                        After::Move { .. } | After::Forget { .. } => {}
-                    }
+                if error.is_disk_full() {
+                    self.inventory.note_futile_eviction();
                 }
-                for follower in batch.followers {
-                    let _ = follower.send(Err(error.clone()));
-                }
+                batch.fail(&error);
             }
         }
+    }
+
+    /// Makes what is written findable, and answers.
+    fn publish(&self, batch: Batch) {
+        self.inventory.counters.grow_files(batch.bytes);
+        for item in batch.items {
+            self.apply(item.after);
+        }
+        for follower in batch.followers {
+            let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
+        }
+        self.inventory.tell_index(IndexUpdate::Covered(self.position()));
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
@@ -422,7 +404,7 @@ impl Committer {
         if let Err(error) = write_full(&*self.pack.file, &mut slices, self.end) {
             self.has_dirty_tail = self.pack.file.truncate(self.end).is_err();
             let path = self.inventory.layout.pack_file(self.pack.id);
-            return Err(DiskError::io("append to", &path)(error));
+            return Err(self.inventory.io_error("append to", &path)(error));
         }
         if self.syncs_batches {
             sync_pack(&self.inventory, &self.pack)?;
@@ -461,9 +443,10 @@ impl Committer {
         }
     }
 
-    /// The pack that is appended to, and whether there is a record in it.
+    /// The pack that is appended to, and whether there is enough in it to reclaim it.
     pub(crate) fn active(&self) -> (&Arc<Pack>, bool) {
-        (&self.pack, self.holds_records())
+        let is_spared = self.spares_small_pack && self.end <= FREE_AT_LEAST_BYTES;
+        (&self.pack, self.holds_records() && !is_spared)
     }
 
     fn holds_records(&self) -> bool {

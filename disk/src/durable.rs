@@ -1,13 +1,17 @@
 //! [`DurableState`]: what is written and what of it is synced; [`Syncer`], the thread that narrows the gap in `Interval`.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::DiskError;
+use crate::error::{DiskError, is_disk_full, is_transient};
 use crate::inventory::Inventory;
+use crate::io::Io;
+use crate::layout::{Layout, parse_blob_dir};
 use crate::pack::{LogPosition, Pack};
 
 /// What is written and what of it is synced.
@@ -24,6 +28,8 @@ struct Progress {
     synced: LogPosition,
     /// Directories under `blobs/` with names that are not synced.
     dirty_fans: BTreeSet<u8>,
+    /// Directories under `blobs/` whose own names are synced.
+    durable_fans: BTreeSet<u8>,
 }
 
 impl DurableState {
@@ -40,6 +46,11 @@ impl DurableState {
 
     pub(crate) fn note_dirty_fan(&self, fan: u8) {
         self.progress.lock().dirty_fans.insert(fan);
+    }
+
+    /// A directory that was durable is gone.
+    pub(crate) fn forget_fan(&self, fan: u8) {
+        self.progress.lock().durable_fans.remove(&fan);
     }
 
     pub(crate) fn synced(&self) -> LogPosition {
@@ -59,27 +70,72 @@ pub(crate) fn sync_all(inventory: &Inventory) -> Result<(), DiskError> {
         sync_pack(inventory, &pack)?;
         inventory.durable.note_synced(end);
     }
-    for fan in fans {
-        sync_fan(inventory, fan)?;
-    }
-    Ok(())
+    // One that could not be tried is dirty again; the others need not wait for it.
+    fans.into_iter().map(|fan| sync_fan(inventory, fan)).fold(Ok(()), Result::and)
 }
 
 /// Syncs one pack; a failure ends writes.
 pub(crate) fn sync_pack(inventory: &Inventory, pack: &Pack) -> Result<(), DiskError> {
     pack.file.sync_data().map_err(|error| {
         let path = inventory.layout.pack_file(pack.id);
-        inventory.poison(&DiskError::io("sync", &path)(error))
+        inventory.poison(&inventory.io_error("sync", &path)(error))
     })
 }
 
-/// Syncs the names in one directory of blob files; a failure ends writes.
+/// Syncs the names in one directory of blob files; a failure ends writes, unless it could not even be tried.
 pub(crate) fn sync_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> {
     let path = inventory.layout.blob_dir(fan);
-    inventory
-        .io
-        .sync_dir(&path)
-        .map_err(|error| inventory.poison(&DiskError::io("sync", &path)(error)))
+    inventory.io.sync_dir(&path).map_err(|error| {
+        let error = inventory.io_error("sync", &path)(error);
+        if !error.is_transient() {
+            return inventory.poison(&error);
+        }
+        inventory.durable.note_dirty_fan(fan);
+        tracing::warn!(%error, "a directory could not be opened to be synced; it is tried again");
+        error
+    })
+}
+
+/// Makes a directory of blob files whose own name survives a power cut. That the directory is there proves nothing: another
+/// writer may have made it a moment ago and not have synced it yet.
+pub(crate) fn ensure_fan(inventory: &Inventory, fan: u8) -> io::Result<()> {
+    let is_durable = || inventory.durable.progress.lock().durable_fans.contains(&fan);
+    let dir = inventory.layout.blob_dir(fan);
+    if is_durable() {
+        return Ok(());
+    }
+    inventory.io.create_dir_all(&dir)?;
+    let blobs = inventory.layout.blobs_dir();
+    inventory.io.sync_dir(&blobs).inspect_err(|error| {
+        if !is_transient(error) && !is_disk_full(error) {
+            let same = error.raw_os_error().map(io::Error::from_raw_os_error);
+            let same = same.unwrap_or_else(|| error.kind().into());
+            inventory.poison(&inventory.io_error("sync", &blobs)(same));
+        }
+    })?;
+    inventory.durable.progress.lock().durable_fans.insert(fan);
+    Ok(())
+}
+
+/// Syncs the names of all packs and blob files: the process before may have been killed before it did, and what is there from
+/// now on counts as present.
+pub(crate) fn sync_names(
+    io: &dyn Io,
+    layout: &Layout,
+    durable: &DurableState,
+) -> Result<(), DiskError> {
+    let sync = |dir: &Path| io.sync_dir(dir).map_err(DiskError::io("sync", dir));
+    sync(&layout.packs_dir())?;
+    let blobs = layout.blobs_dir();
+    sync(&blobs)?;
+    for entry in io.list(&blobs).map_err(DiskError::io("list", &blobs))? {
+        let fan = entry.name.to_str().and_then(parse_blob_dir);
+        if let (Some(fan), None) = (fan, entry.file_bytes) {
+            sync(&layout.blob_dir(fan))?;
+            durable.progress.lock().durable_fans.insert(fan);
+        }
+    }
+    Ok(())
 }
 
 /// Syncs once a period until it is stopped.

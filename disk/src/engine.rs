@@ -22,7 +22,7 @@ use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
 use crate::prepared::Prepared;
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
-use crate::queue::BoundedQueue;
+use crate::queue::{BoundedQueue, Popped};
 use crate::reader::{Accepts, Opened, RecordReader};
 use crate::recovery::{Recovered, recover};
 use crate::scrub::Scrub;
@@ -58,6 +58,12 @@ impl Engine {
     pub fn open(options: EngineOptions, io: Arc<dyn Io>) -> Result<Self, DiskError> {
         let data_dir = &options.data_dir;
         io.create_dir_all(data_dir).map_err(DiskError::io("create", data_dir))?;
+        if let Some(above) = data_dir.parent().filter(|above| !above.as_os_str().is_empty())
+            && let Err(error) = io.sync_dir(above)
+        {
+            // Not ours, so perhaps not ours to read; a directory that has been there for long needs no sync.
+            tracing::warn!(dir = %above.display(), %error, "the directory above the data cannot be synced");
+        }
         let lock_file = Layout::new(data_dir).lock_file();
         let lock = io
             .lock(&lock_file)
@@ -231,6 +237,7 @@ impl Engine {
     /// Removes a record; says whether it was there. Blocks until all that is stored is known, and the removal is as durable
     /// as a put.
     pub fn remove(&self, key: &RecordKey) -> Result<bool, DiskError> {
+        self.inventory().check_writable()?;
         self.wait_loaded();
         let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
         let (answer, receiver) = oneshot::channel();
@@ -385,5 +392,9 @@ struct CloseOnExit<'a, T>(&'a BoundedQueue<T>);
 impl<T> Drop for CloseOnExit<'_, T> {
     fn drop(&mut self) {
         self.0.close();
+        // After a panic something is left: to drop it tells those who wait.
+        while let Popped::Batch(left) = self.0.pop_batch(u64::MAX, None) {
+            drop(left);
+        }
     }
 }

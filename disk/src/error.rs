@@ -4,6 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::key::RecordKey;
 
 /// What went wrong in the storage engine. Cheap to clone: one failed batch answers many callers.
@@ -127,7 +129,13 @@ impl DiskError {
     /// Who must act.
     pub fn class(&self) -> DiskErrorClass {
         match self {
-            Self::Io { source, .. } if is_capacity(source) => DiskErrorClass::Capacity,
+            Self::Io { source, .. }
+                if is_disk_full(source)
+                    || is_transient(source)
+                    || source.kind() == io::ErrorKind::FileTooLarge =>
+            {
+                DiskErrorClass::Capacity
+            }
             Self::Full { .. } | Self::TooManyPartitions { .. } => DiskErrorClass::Capacity,
             Self::TooLarge { .. } => DiskErrorClass::Caller,
             Self::Corrupt { .. } => DiskErrorClass::Corrupt,
@@ -143,6 +151,16 @@ impl DiskError {
         }
     }
 
+    /// Whether the disk has no room, so that evicting may help.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
+    }
+
+    /// Whether the call was not tried for want of descriptors or memory.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_transient(source))
+    }
+
     /// For `map_err`: names what was tried on which file.
     pub(crate) fn io<'a>(
         operation: &'static str,
@@ -152,12 +170,24 @@ impl DiskError {
     }
 }
 
-fn is_capacity(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    ) || error.raw_os_error().is_some_and(|code| {
-        code == rustix::io::Errno::MFILE.raw_os_error()
-            || code == rustix::io::Errno::NFILE.raw_os_error()
-    })
+/// No room: to evict helps.
+pub(crate) fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// No descriptors or no memory for the call: it was not tried at all, and may succeed later.
+pub(crate) fn is_transient(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory
+        || [Errno::MFILE, Errno::NFILE].iter().any(|errno| is_errno(error, *errno))
+}
+
+/// The bytes are there and cannot be had: a bad sector, a file system that found itself damaged, a lost network disk.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    const UNREADABLE: [Errno; 5] =
+        [Errno::IO, Errno::UCLEAN, Errno::BADMSG, Errno::NODATA, Errno::STALE];
+    UNREADABLE.iter().any(|errno| is_errno(error, *errno))
+}
+
+fn is_errno(error: &io::Error, errno: Errno) -> bool {
+    error.raw_os_error() == Some(errno.raw_os_error())
 }

@@ -4,7 +4,8 @@
 //! the committer orders writes, recovery fills it, readers and writers use it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,9 @@ use crate::usage::Counters;
 
 /// Updates that wait for the index; a full queue slows the writers down to what sled takes.
 const INDEX_QUEUE_LENGTH: u64 = 65_536;
+
+/// How long a full disk on which eviction did not help is left alone, so that it does not cost the whole store.
+const FUTILE_MS: u64 = 10_000;
 
 /// What is reclaimed at once.
 #[derive(Clone, Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct Inventory {
     /// Guards a few words.
     pub(crate) retention: Mutex<Retention>,
     poison: OnceLock<Arc<str>>,
+    /// Until then to evict on a full disk is no use: it was tried and did not help. Milliseconds since 1970.
+    futile_until_ms: AtomicU64,
 }
 
 impl Inventory {
@@ -99,6 +105,7 @@ impl Inventory {
             policy: Mutex::new(Policy::new(eviction)),
             retention: Mutex::default(),
             poison: OnceLock::new(),
+            futile_until_ms: AtomicU64::new(0),
         };
         inventory.tick();
         inventory
@@ -166,6 +173,29 @@ impl Inventory {
 
     pub(crate) fn is_poisoned(&self) -> bool {
         self.poison.get().is_some()
+    }
+
+    /// For `map_err`: counts what the system refused, and names what was tried on which file.
+    pub(crate) fn io_error<'a>(
+        &'a self,
+        operation: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> DiskError + 'a {
+        move |error| {
+            self.counters.count_io_error();
+            DiskError::io(operation, path)(error)
+        }
+    }
+
+    /// What was evicted on a full disk did not help: snapshots may hold the blocks, or there are no inodes.
+    pub(crate) fn note_futile_eviction(&self) {
+        let until_ms = self.io.unix_ms().saturating_add(FUTILE_MS);
+        self.futile_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Whether to evict on a full disk was tried a moment ago and did not help.
+    pub(crate) fn is_eviction_futile(&self) -> bool {
+        self.io.unix_ms() < self.futile_until_ms.load(Ordering::Relaxed)
     }
 
     /// Makes an entry findable, in place of an older one.

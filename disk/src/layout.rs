@@ -170,22 +170,20 @@ pub(crate) fn is_root_name(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether a `LAYOUT` line is that of another version, as far as this one can know.
-pub(crate) fn says_other_version(line: &str) -> bool {
-    let mut words = line.split(' ');
-    let is_product = words.next() == Some(PRODUCT);
-    let version = words.next().unwrap_or_default();
-    is_product
-        && version != VERSION
-        && !version.is_empty()
-        && version.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Whether a name in `tmp/` is one that an engine gave.
 pub(crate) fn is_tmp_name(name: &str) -> bool {
     name.strip_suffix(".tmp").is_some_and(|stem| {
         stem == "LAYOUT" || stem == "scrub" || (stem.len() == 16 && is_lower_hex(stem))
     })
+}
+
+/// Whether a line is whole and of a version that is not this one.
+pub(crate) fn says_another_version(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let is_ours = words.next() == Some(PRODUCT);
+    let version = words.next().is_some_and(|word| word != VERSION && word.parse::<u32>().is_ok());
+    let salt = words.next().is_some_and(|word| word.len() == 16 && is_lower_hex(word));
+    is_ours && version && salt && words.next().is_none()
 }
 
 fn parse_layout(line: &str) -> Option<u64> {
@@ -241,5 +239,18 @@ mod tests {
         check("larder-disk 1 ff", None);
         check("larder-disk 1", None);
         check("", None);
+    }
+
+    #[test]
+    fn layout_lines_of_another_version() {
+        let check = |line: &str, expect: bool| assert_eq!(says_another_version(line), expect);
+        check("larder-disk 2 00000000000000ff", true);
+        check("larder-disk 12 00000000000000ff", true);
+        check("larder-disk 1 00000000000000ff", false);
+        check("larder-disk 1 0000000000000_ff", false);
+        check("larder-disk q 00000000000000ff", false);
+        check("lardez-disk 2 00000000000000ff", false);
+        check("larder-disk 2 00000000000000ff more", false);
+        check("", false);
     }
 }

@@ -3,6 +3,7 @@
 //! The log is the truth, sled is its index, memory answers. Start reading at [`Engine`]; `docs/design/disk-format.md` says every
 //! byte, `docs/adr/0003-log-is-truth.md` why.
 
+mod batch;
 mod blob_file;
 mod body_check;
 mod codec;
@@ -12,6 +13,7 @@ mod durable;
 mod engine;
 mod error;
 pub mod eviction;
+mod full_disk;
 mod gate;
 mod index;
 mod index_format;
@@ -35,6 +37,7 @@ mod recent;
 mod reclaim;
 mod recovery;
 mod room;
+mod salt;
 mod scan;
 mod scrub;
 mod shard;

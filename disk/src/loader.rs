@@ -146,8 +146,12 @@ impl Loader {
         }
     }
 
-    /// Reads one pack and returns where its last good record ends.
-    pub(crate) fn scan(&mut self, scan: &Scan, bodies: Bodies) -> Result<u64, DiskError> {
+    /// Reads one pack and returns where its last good record ends, and which of those before are torn.
+    pub(crate) fn scan(
+        &mut self,
+        scan: &Scan,
+        bodies: Bodies,
+    ) -> Result<(u64, Vec<u32>), DiskError> {
         self.lengths.insert(scan.pack.id, scan.length);
         let path = self.inventory.layout.pack_file(scan.pack.id);
         let origin = (self.inventory.salt, scan.pack.id);
@@ -163,7 +167,7 @@ impl Loader {
             let path = path.display();
             tracing::warn!(%path, damaged_bytes, "a pack holds bytes that are no good record");
         }
-        Ok(scanner.good_end())
+        Ok((scanner.good_end(), scanner.torn().to_vec()))
     }
 
     fn record(&mut self, pack: u32, record: &Found) -> Result<(), DiskError> {

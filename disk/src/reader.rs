@@ -3,13 +3,14 @@
 //! A reader keeps its file open, so eviction and compaction do not disturb it. Small records come with one read; of
 //! larger ones only the frames that the range touches are read and decoded.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::codec::frame_logical;
-use crate::error::DiskError;
+use crate::error::{DiskError, is_unreadable};
 use crate::inventory::Inventory;
 use crate::io::{IoFile, OpenMode, read_full};
 use crate::key::RecordKey;
@@ -77,7 +78,7 @@ impl RecordReader {
         range: Range<u64>,
         accepts: Accepts,
     ) -> Result<Opened, DiskError> {
-        let Some((file, base, place)) = open_location(inventory, key, entry.location)? else {
+        let Some((file, base, place)) = open_location(inventory, key, &entry)? else {
             return Ok(Opened::Gone);
         };
         let first = if entry.record_bytes <= WHOLE_READ_BYTES {
@@ -86,7 +87,7 @@ impl RecordReader {
             FIRST_READ_BYTES
         };
         let read = |length, at| read_bytes(&*file, length, base + at);
-        let failed = |error| DiskError::io("read", inventory.layout.data_dir())(error);
+        let failed = |error| refused(inventory, key, &entry, error);
         let mut head = read(first, 0).map_err(failed)?;
         let announced = announced_bytes(&head).map_or(0, |length| length as u64);
         if announced > head.len() as u64
@@ -216,7 +217,7 @@ impl RecordReader {
             return Ok(self.head.slice(start..end));
         }
         read_bytes(&*self.file, length, self.base + self.next_frame_at)
-            .map_err(DiskError::io("read", self.inventory.layout.data_dir()))
+            .map_err(|error| refused(&self.inventory, &self.key, &self.entry, error))
     }
 
     fn corrupt(&self, reason: &str) -> DiskError {
@@ -231,9 +232,9 @@ type OpenFile = (Arc<dyn IoFile>, u64, Place);
 fn open_location(
     inventory: &Inventory,
     key: &RecordKey,
-    location: Location,
+    entry: &Entry,
 ) -> Result<Option<OpenFile>, DiskError> {
-    match location {
+    match entry.location {
         Location::Pack { pack, offset } => Ok(inventory.packs.get(pack).map(|open| {
             let place = Place::in_pack(inventory.salt, pack, offset);
             (Arc::clone(&open.file), u64::from(offset), place)
@@ -242,11 +243,23 @@ fn open_location(
             let path = inventory.layout.blob_file(key.hash(), sequence);
             match inventory.io.open(&path, OpenMode::Read) {
                 Ok(file) => Ok(Some((file, 0, Place::in_file(inventory.salt)))),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(DiskError::io("open", &path)(error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(refused(inventory, key, entry, error)),
             }
         }
     }
+}
+
+/// What a read that the system refused comes to: bytes that cannot be had are as good as corrupt, so that the record is a
+/// miss from here on and not an error each time that it is asked for; anything else may pass.
+fn refused(inventory: &Inventory, key: &RecordKey, entry: &Entry, error: io::Error) -> DiskError {
+    let is_unreadable = is_unreadable(&error);
+    let error = inventory.io_error("read", inventory.layout.data_dir())(error);
+    if !is_unreadable {
+        return error;
+    }
+    let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    inventory.quarantine(key, entry, &reason)
 }
 
 /// The whole name of a record in a pack; `None` when it is no longer there.
@@ -262,8 +275,8 @@ pub(crate) fn key_at(inventory: &Inventory, entry: &Entry) -> Result<Option<Reco
 }
 
 /// Up to `length` bytes: fewer where the file ends, which the checksums then notice.
-fn read_bytes(file: &dyn IoFile, length: u64, at: u64) -> std::io::Result<Bytes> {
-    let length = usize::try_from(length).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+fn read_bytes(file: &dyn IoFile, length: u64, at: u64) -> io::Result<Bytes> {
+    let length = usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?;
     let mut buffer = vec![0; length];
     let filled = read_full(file, &mut buffer, at)?;
     buffer.truncate(filled);

@@ -131,7 +131,7 @@ impl Committer {
     }
 
     /// Gives up one unit on the way to `needed_bytes` under the limit; `false` when there is none.
-    fn reclaim_unit(&mut self, needed_bytes: u64) -> Result<bool, DiskError> {
+    pub(crate) fn reclaim_unit(&mut self, needed_bytes: u64) -> Result<bool, DiskError> {
         self.inventory.check_writable()?;
         self.flush();
         if self.reclaim.planned.is_empty() {
@@ -179,7 +179,7 @@ impl Committer {
         let plan = self.inventory.policy.lock().plan(tallies, needed_bytes, limit_bytes);
         let active = u64::from(self.active().0.id);
         if plan.victims.contains(&active) || plan.spared.contains(&active) {
-            self.roll()?;
+            self.leave_pack()?;
         }
         let mut entries: HashMap<u64, Vec<Entry>> =
             plan.victims.iter().chain(&plan.spared).map(|unit| (*unit, Vec::new())).collect();

@@ -6,15 +6,17 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
+use std::io::IoSlice;
 use std::sync::Arc;
 
 use crate::codec::Codec;
+use crate::durable::sync_names;
 use crate::error::DiskError;
 use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
-use crate::io::{DirEntry, Io, OpenMode, read_full};
+use crate::io::{DirEntry, Io, OpenMode, read_full, write_full};
 use crate::layout::{
     Layout, is_root_name, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name,
 };
@@ -23,6 +25,7 @@ use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
 use crate::partitions::Partitions;
 use crate::prologue::{Place, Prologue};
+use crate::salt;
 use crate::scan::{Bodies, Scanner};
 use crate::table::Table;
 
@@ -51,13 +54,14 @@ struct FoundPack {
 /// Brings a directory back, or makes a new one. The caller holds its lock.
 pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recovered, DiskError> {
     let layout = Layout::new(&options.data_dir);
-    let said_salt = layout.read_salt(&*io)?;
+    let said_salt = salt::ask(&*io, &layout)?;
     layout.create_dirs(&*io)?;
     report_foreign_in_root(&*io, &layout)?;
     clear_tmp(&*io, &layout)?;
     let mut packs = find_packs(&*io, &layout)?;
     let files = find_files(&*io, &layout)?;
-    let salt = settle_salt(said_salt, &packs, &*io, &layout)?;
+    let headers = packs.values().map(|pack| pack.salt);
+    let salt = salt::settle(&*io, &layout, said_salt, headers)?;
     leave_foreign(&mut packs, &layout, salt);
     let (db, head) = index::open(&*io, &layout, options.index_cache_bytes, salt);
     let (partitions, mark) = match head {
@@ -81,6 +85,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let mut loader = Loader::new(Arc::clone(&inventory), mark.and(db.clone()), files);
     let replay = Replay { inventory: &inventory, loader: &mut loader };
     let active = replay.packs(&packs, marked)?;
+    sync_names(&*inventory.io, &inventory.layout, &inventory.durable)?;
     let end = inventory.durable.synced();
     if let (Some(db), Some(mark)) = (&db, mark)
         && end < marked
@@ -95,33 +100,6 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     }
     let backlog = loader.take_updates();
     Ok(Recovered { inventory, active, db, known_partitions, marked, backlog, loader })
-}
-
-/// The directory's salt. All records hang on it, and `LAYOUT` has no checksum: what all packs' headers agree on goes over a
-/// line that says something else, or every record would be taken for damage.
-fn settle_salt(
-    said: Option<u64>,
-    packs: &BTreeMap<u32, FoundPack>,
-    io: &dyn Io,
-    layout: &Layout,
-) -> Result<u64, DiskError> {
-    let mut proven = packs.values().filter_map(|pack| pack.salt);
-    let first = proven.next();
-    let all_agree = first.is_some() && proven.all(|salt| Some(salt) == first);
-    let salt = match (said, first) {
-        (Some(said), Some(first)) if said != first && all_agree => {
-            tracing::warn!("LAYOUT says another salt than all packs do; writing it anew");
-            first
-        }
-        (Some(said), _) => return Ok(said),
-        (None, Some(first)) => {
-            tracing::warn!("LAYOUT is missing or empty; writing it anew");
-            first
-        }
-        (None, None) => io.salt(),
-    };
-    layout.write_salt(io, salt)?;
-    Ok(salt)
 }
 
 fn report_foreign_in_root(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
@@ -257,8 +235,9 @@ impl Replay<'_> {
             };
             let scan = Scan { pack: Arc::clone(&found.pack), from: covered, length: found.length };
             if Some(*id) == last {
-                let good_end = self.loader.scan(&scan, Bodies::Checked)?;
-                if found.salt.is_some() {
+                let (good_end, torn) = self.loader.scan(&scan, Bodies::Checked)?;
+                self.disarm(found, &torn, good_end)?;
+                if found.salt == Some(self.inventory.salt) {
                     active = Some((found, good_end));
                 }
             } else {
@@ -306,5 +285,18 @@ impl Replay<'_> {
         }
         found.pack.file.sync_data().map_err(DiskError::io("sync", &path))?;
         Ok((Arc::clone(&found.pack), end))
+    }
+
+    /// Takes the first byte from torn records that good ones follow: their prologues are sound, and once the pack is sealed
+    /// nobody looks at bodies. The pack is synced before it is used.
+    fn disarm(&self, found: &FoundPack, torn: &[u32], good_end: u64) -> Result<(), DiskError> {
+        let path = self.inventory.layout.pack_file(found.pack.id);
+        let file = &*found.pack.file;
+        for at in torn.iter().map(|at| u64::from(*at)).filter(|at| *at < good_end) {
+            write_full(file, &mut [IoSlice::new(&[0])], at)
+                .and_then(|()| file.sync_data())
+                .map_err(DiskError::io("mend", &path))?;
+        }
+        Ok(())
     }
 }

@@ -39,6 +39,8 @@ pub(crate) struct Scanner<'a> {
     damaged_bytes: u64,
     /// What was passed over on the way to the last record that was found.
     damage: Option<Range<u64>>,
+    /// Sound prologues of records that are not whole.
+    torn: Vec<u32>,
 }
 
 impl<'a> Scanner<'a> {
@@ -60,6 +62,7 @@ impl<'a> Scanner<'a> {
             good_end: position,
             damaged_bytes: 0,
             damage: None,
+            torn: Vec::new(),
         }
     }
 
@@ -118,10 +121,17 @@ impl<'a> Scanner<'a> {
         self.damaged_bytes
     }
 
+    /// Where records begin that have a sound prologue and are not whole. Without a look at the body, who comes next would
+    /// take them for good.
+    pub(crate) fn torn(&self) -> &[u32] {
+        &self.torn
+    }
+
     fn record_here(&mut self, offset: u32) -> std::io::Result<Option<Prologue>> {
         let Ok(prologue) = self.prologue_at(offset)? else { return Ok(None) };
         let at = u64::from(offset);
         if at + prologue.record_bytes() > self.window.length() {
+            self.torn.push(offset);
             return Ok(None);
         }
         if self.bodies == Bodies::Checked {
@@ -130,6 +140,7 @@ impl<'a> Scanner<'a> {
                 return Ok(None);
             };
             if !prologue.is_body(self.window.peek(body_at, length)?) {
+                self.torn.push(offset);
                 return Ok(None);
             }
         }

@@ -29,6 +29,10 @@ pub struct Usage {
     pub min_retention_s: Option<u64>,
     /// Records found corrupt since the engine was opened.
     pub corrupt_records: u64,
+    /// Times that the disk was full and records made room on it, since the engine was opened.
+    pub full_disk_evictions: u64,
+    /// Writes, syncs and reads that the operating system refused since the engine was opened.
+    pub io_errors: u64,
     /// Whether a failed sync has ended writes.
     pub writes_refused: bool,
     /// Whether all that is stored is known yet; until then the numbers above grow without anybody's doing.
@@ -51,6 +55,8 @@ pub(crate) struct Counters {
     corrupt_records: AtomicU64,
     /// Bytes that clients read from disk or wrote.
     traffic_bytes: AtomicU64,
+    full_disk_evictions: AtomicU64,
+    io_errors: AtomicU64,
 }
 
 impl Counters {
@@ -87,6 +93,14 @@ impl Counters {
         self.traffic_bytes.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn count_full_disk(&self) {
+        self.full_disk_evictions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_io_error(&self) {
+        self.io_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn grow_files(&self, bytes: u64) {
         self.count_traffic(bytes);
         self.file_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -116,6 +130,8 @@ impl Counters {
             evicted_bytes: self.evicted_bytes.load(Ordering::Relaxed),
             copied_bytes: self.copied_bytes.load(Ordering::Relaxed),
             corrupt_records: self.corrupt_records.load(Ordering::Relaxed),
+            full_disk_evictions: self.full_disk_evictions.load(Ordering::Relaxed),
+            io_errors: self.io_errors.load(Ordering::Relaxed),
             ..Usage::default()
         }
     }

@@ -10,6 +10,7 @@ use larder_cas::{Keyspace, RequestCx, StoreError};
 use larder_protos::reapi::ActionResult;
 use larder_protos::{Digest, DigestFunction};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 const FUNCTION: DigestFunction = DigestFunction::Sha256;
 const CX: RequestCx = RequestCx::RAW;
@@ -116,7 +117,8 @@ async fn no_read_after_a_put_is_older() {
     let reader = Arc::clone(&hot);
     let done = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&done);
-    let reads = tokio::spawn(async move {
+    let mut reads = JoinSet::new();
+    reads.spawn(async move {
         while !seen.load(Ordering::Relaxed) {
             get(&*reader).await;
             tokio::task::yield_now().await;
@@ -128,5 +130,5 @@ async fn no_read_after_a_put_is_older() {
         assert_eq!(get(&*hot).await, exit_code);
     }
     done.store(true, Ordering::Relaxed);
-    reads.await.expect("no panic");
+    reads.join_all().await;
 }

@@ -63,11 +63,10 @@ impl Policy {
     /// Remembers what was evicted, as far as the policy wants to know.
     pub(crate) fn evicted(&mut self, name: u64, hits: u8, queue: Queue) {
         match self.kind {
-            EvictionPolicy::Lru | EvictionPolicy::Lfu => {}
             EvictionPolicy::Arc if hits == 0 => self.unhit_ghosts.add(name),
             EvictionPolicy::Arc => self.hit_ghosts.add(name),
             EvictionPolicy::S3Fifo if queue == Queue::Small => self.unhit_ghosts.add(name),
-            EvictionPolicy::S3Fifo => {}
+            EvictionPolicy::Lru | EvictionPolicy::Lfu | EvictionPolicy::S3Fifo => {}
         }
     }
 

@@ -6,9 +6,11 @@ const WINDOW_S: u32 = 1_800;
 /// How old the youngest entry was that was evicted lately: what is asked for again within that time is found.
 #[derive(Copy, Clone, Default, Debug)]
 pub(crate) struct Retention {
-    begun_s: u32,
-    current_s: Option<u32>,
-    previous_s: Option<u32>,
+    /// When the window began, seconds since 1970.
+    begun: u32,
+    /// Ages in seconds, of this window and the one before.
+    youngest_now: Option<u32>,
+    youngest_before: Option<u32>,
 }
 
 impl Retention {
@@ -16,20 +18,21 @@ impl Retention {
     pub(crate) fn note(&mut self, now_s: u32, recency_s: u32) {
         self.turn(now_s);
         let age_s = now_s.saturating_sub(recency_s);
-        self.current_s = Some(self.current_s.map_or(age_s, |youngest_s| youngest_s.min(age_s)));
+        self.youngest_now =
+            Some(self.youngest_now.map_or(age_s, |youngest_s| youngest_s.min(age_s)));
     }
 
     /// The age in seconds; `None` when nothing was evicted lately.
     pub(crate) fn youngest_s(mut self, now_s: u32) -> Option<u32> {
         self.turn(now_s);
-        self.current_s.into_iter().chain(self.previous_s).min()
+        self.youngest_now.into_iter().chain(self.youngest_before).min()
     }
 
     fn turn(&mut self, now_s: u32) {
-        let elapsed_s = now_s.saturating_sub(self.begun_s);
+        let elapsed_s = now_s.saturating_sub(self.begun);
         if elapsed_s >= WINDOW_S {
-            self.previous_s = self.current_s.take().filter(|_| elapsed_s < 2 * WINDOW_S);
-            self.begun_s = now_s;
+            self.youngest_before = self.youngest_now.take().filter(|_| elapsed_s < 2 * WINDOW_S);
+            self.begun = now_s;
         }
     }
 }

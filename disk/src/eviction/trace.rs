@@ -110,6 +110,13 @@ pub struct TraceReader<R> {
     dropped: u64,
 }
 
+/// What a line says.
+enum Line {
+    Event(TraceEvent),
+    /// A header, or how much is missing.
+    Remark,
+}
+
 impl<R: BufRead> TraceReader<R> {
     /// Reads from the beginning.
     pub fn new(input: R) -> Self {
@@ -136,8 +143,8 @@ impl<R: BufRead> TraceReader<R> {
                 continue;
             }
             match self.parse(text) {
-                Some(Some(event)) => return Ok(Some(event)),
-                Some(None) => {}
+                Some(Line::Event(event)) => return Ok(Some(event)),
+                Some(Line::Remark) => {}
                 None => {
                     return Err(TraceError::Malformed { line: self.line, text: text.to_owned() });
                 }
@@ -145,16 +152,15 @@ impl<R: BufRead> TraceReader<R> {
         }
     }
 
-    /// `Some(None)` for what is no event but may stand there.
-    fn parse(&mut self, text: &str) -> Option<Option<TraceEvent>> {
+    fn parse(&mut self, text: &str) -> Option<Line> {
         if let Some(unix_ms) = text.strip_prefix(MAGIC) {
             self.last_ms = Some(unix_ms.parse().ok()?);
-            return Some(None);
+            return Some(Line::Remark);
         }
         let last_ms = self.last_ms?;
         if let Some(count) = text.strip_prefix('!') {
             self.dropped = self.dropped.saturating_add(count.parse().ok()?);
-            return Some(None);
+            return Some(Line::Remark);
         }
         let mut fields = text.split(' ');
         let elapsed_ms: u64 = fields.next()?.parse().ok()?;
@@ -176,7 +182,7 @@ impl<R: BufRead> TraceReader<R> {
         }
         let unix_ms = last_ms.checked_add(elapsed_ms)?;
         self.last_ms = Some(unix_ms);
-        Some(Some(TraceEvent { unix_ms, op, was_hit, name, bytes }))
+        Some(Line::Event(TraceEvent { unix_ms, op, was_hit, name, bytes }))
     }
 }
 

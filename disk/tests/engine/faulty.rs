@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 pub(crate) const ENOSPC: i32 = 28;
 pub(crate) const EIO: i32 = 5;
 pub(crate) const EMFILE: i32 = 24;
+pub(crate) const ENFILE: i32 = 23;
+pub(crate) const EROFS: i32 = 30;
+pub(crate) const EDQUOT: i32 = 122;
 
 /// A call that can fail.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]

@@ -120,7 +120,7 @@ fn each_thing_that_is_not_as_it_should_be_has_a_line() {
         "cut_bytes=33",
         "the torn end of a pack is cut off",
     );
-    check(|dir| std::fs::remove_file(dir.join("LAYOUT")).unwrap(), "", "LAYOUT is missing");
+    check(|dir| std::fs::remove_file(dir.join("LAYOUT")).unwrap(), "", "LAYOUT is lost or damaged");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_layout_that_names_another_salt_than_the_packs_costs_nothing() {
         flipped[at] = if flipped[at] == b'0' { b'1' } else { b'0' };
         std::fs::write(dir.path().join("LAYOUT"), &flipped).unwrap();
         let (engine, said) = open_and_listen(dir.path());
-        assert!(said.iter().any(|line| line.contains("another salt")), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("LAYOUT is lost or damaged")), "{said:?}");
         engine.wait_loaded();
         assert_eq!(engine.usage().records, 3);
         drop(engine);

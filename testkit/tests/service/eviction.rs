@@ -67,8 +67,12 @@ async fn a_result_ends_with_its_outputs() {
     let settings = [("max_size", "16MiB"), ("min_free_disk", "0"), ("hot.capacity", "0")];
     let server = TestServer::start_with(&settings).await;
     let (warm, cold) = (noise(1, 100_000), noise(2, 100_000));
-    store(&server, &warm).await;
     store(&server, &cold).await;
+    // So that the two are not in one pack, of which a warm part keeps the rest longer.
+    for seed in 0..25 {
+        store(&server, &noise(500 + seed, 100_000)).await;
+    }
+    store(&server, &warm).await;
     update(&server, b"warm", &warm).await;
     update(&server, b"cold", &cold).await;
     for seed in 0..400 {

@@ -1,0 +1,77 @@
+//! [`Batch`]: records that go into a pack by one write, and what their being written brings about.
+
+use std::collections::HashSet;
+
+use tokio::sync::oneshot;
+
+use crate::commit::PutOutcome;
+use crate::error::DiskError;
+use crate::slot::{Entry, Location, ShortKey};
+
+/// Where the one who waits is answered.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
+
+/// A record on its way into the pack.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) prologue_bytes: usize,
+    pub(crate) after: After,
+}
+
+/// What its being written brings about.
+#[derive(Debug)]
+pub(crate) enum After {
+    Store {
+        entry: Entry,
+        answer: Answer<PutOutcome>,
+    },
+    Remove {
+        key: ShortKey,
+        location: Location,
+        at: Location,
+        answer: Answer<bool>,
+    },
+    Move {
+        key: ShortKey,
+        from: Location,
+        to: Location,
+    },
+    /// What is forgotten stays so when the log is read again.
+    Forget {
+        key: ShortKey,
+        at: Location,
+    },
+}
+
+#[derive(Default, Debug)]
+pub(crate) struct Batch {
+    pub(crate) items: Vec<Item>,
+    pub(crate) bytes: u64,
+    /// Blobs in `items`.
+    pub(crate) blobs: HashSet<ShortKey>,
+    /// Who asked for a blob that is in `items` already.
+    pub(crate) followers: Vec<Answer<PutOutcome>>,
+}
+
+impl Batch {
+    /// Whether it is itself a part of making room.
+    pub(crate) fn is_of_reclaiming(&self) -> bool {
+        let is = |item: &Item| matches!(item.after, After::Move { .. } | After::Forget { .. });
+        self.items.iter().any(is)
+    }
+
+    /// Tells all who wait that it was not written.
+    pub(crate) fn fail(self, error: &DiskError) {
+        for item in self.items {
+            match item.after {
+                After::Store { answer, .. } => drop(answer.send(Err(error.clone()))),
+                After::Remove { answer, .. } => drop(answer.send(Err(error.clone()))),
+                After::Move { .. } | After::Forget { .. } => {}
+            }
+        }
+        for follower in self.followers {
+            let _ = follower.send(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A full disk: what is evicted makes room, and what did not fit is tried once more.
+//!
+//! The limit of the engine may be more than the disk has: others write there too. ENOSPC and EDQUOT are then the signal to
+//! evict. Runs on the committer's thread, like all reclaiming.
+//! Errors: none; who could not be helped keeps the system's own error, which is a matter of capacity.
+
+use crate::batch::{After, Batch, Item};
+use crate::committer::Committer;
+use crate::error::DiskError;
+
+/// At least so much is freed at once, so that not every write on a full disk evicts. The pack that is appended to is not
+/// worth less: a small store on a disk that others filled would lose all that it has, for nothing.
+pub(crate) const FREE_AT_LEAST_BYTES: u64 = 1 << 20;
+
+impl Committer {
+    /// Evicts until `bytes` and a little more are freed on the disk; says whether anything was. Gathered records must have
+    /// been written before.
+    pub(crate) fn free_disk(&mut self, bytes: u64) -> bool {
+        if self.inventory.is_eviction_futile() {
+            return false;
+        }
+        self.inventory.loaded.wait();
+        let wanted_bytes = bytes.max(FREE_AT_LEAST_BYTES);
+        let mut freed_bytes = 0;
+        self.spares_small_pack = true;
+        while freed_bytes < wanted_bytes {
+            let before = self.inventory.counters.file_bytes();
+            match self.reclaim_unit(0) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "no more room can be made on a full disk");
+                    break;
+                }
+            }
+            freed_bytes += before.saturating_sub(self.inventory.counters.file_bytes());
+        }
+        self.spares_small_pack = false;
+        if freed_bytes > 0 {
+            self.inventory.counters.count_full_disk();
+            tracing::warn!(freed_bytes, "the disk is full; the oldest records made room");
+        }
+        freed_bytes > 0
+    }
+
+    /// Begins a new pack because the oldest one is to go. Where not even its first bytes fit, the old pack is given up
+    /// without a successor: the next append begins one, in the room that this makes.
+    pub(crate) fn leave_pack(&mut self) -> Result<(), DiskError> {
+        match self.roll() {
+            Err(error) if error.is_disk_full() => {
+                let length = self.pack.file.len_bytes().unwrap_or(self.end);
+                self.inventory.counters.grow_files(length.saturating_sub(self.end));
+                self.end = self.end.max(length);
+                self.has_dirty_tail = true;
+                Ok(())
+            }
+            rolled => rolled,
+        }
+    }
+
+    /// Gives the records of a batch that did not fit new places: what was saved from eviction may have taken theirs.
+    pub(crate) fn gather_again(&mut self, batch: Batch) {
+        if self.has_dirty_tail
+            && let Err(error) = self.roll()
+        {
+            return batch.fail(&error);
+        }
+        self.batch.blobs = batch.blobs;
+        self.batch.followers = batch.followers;
+        for Item { bytes, prologue_bytes, after } in batch.items {
+            if let Some(after) = self.after_again(after) {
+                self.push(bytes, prologue_bytes, after);
+            }
+        }
+    }
+
+    /// What a record will bring about at its new place; `None` when that came about by eviction.
+    fn after_again(&self, after: After) -> Option<After> {
+        match after {
+            After::Store { mut entry, answer } => {
+                entry.location = self.next_location();
+                Some(After::Store { entry, answer })
+            }
+            After::Remove { key, answer, .. } => {
+                let Some(entry) = self.inventory.table.get(&key) else {
+                    let _ = answer.send(Ok(true));
+                    return None;
+                };
+                let at = self.next_location();
+                Some(After::Remove { key, location: entry.location, at, answer })
+            }
+            // Of a reclaiming, which is not tried again.
+            After::Move { .. } | After::Forget { .. } => None,
+        }
+    }
+}
