@@ -37,10 +37,10 @@ pub(crate) struct Scanner<'a> {
     /// Behind the last good record.
     good_end: u64,
     damaged_bytes: u64,
-    /// What was passed over on the way to the last record that was found.
-    damage: Option<Range<u64>>,
     /// Sound prologues of records that are not whole.
     torn: Vec<u32>,
+    /// What was passed over on the way to the last record that was found.
+    damage: Option<Range<u64>>,
 }
 
 impl<'a> Scanner<'a> {
@@ -61,8 +61,8 @@ impl<'a> Scanner<'a> {
             position,
             good_end: position,
             damaged_bytes: 0,
-            damage: None,
             torn: Vec::new(),
+            damage: None,
         }
     }
 

@@ -53,10 +53,10 @@ pub(crate) struct Counters {
     evicted_bytes: AtomicU64,
     copied_bytes: AtomicU64,
     corrupt_records: AtomicU64,
-    /// Bytes that clients read from disk or wrote.
-    traffic_bytes: AtomicU64,
     full_disk_evictions: AtomicU64,
     io_errors: AtomicU64,
+    /// Bytes that clients read from disk or wrote.
+    traffic_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -85,20 +85,20 @@ impl Counters {
         self.corrupt_records.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count_traffic(&self, bytes: u64) {
-        self.traffic_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn traffic_bytes(&self) -> u64 {
-        self.traffic_bytes.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn count_full_disk(&self) {
         self.full_disk_evictions.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_io_error(&self) {
         self.io_errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_traffic(&self, bytes: u64) {
+        self.traffic_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn traffic_bytes(&self) -> u64 {
+        self.traffic_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn grow_files(&self, bytes: u64) {

@@ -244,7 +244,7 @@ fn random_run(seed: u64) {
     };
     let mut machine = Machine::new(seed, durability, index);
     machine.open();
-    for _ in 0..1 + random.below(5) {
+    for _ in 0..=random.below(5) {
         let at = random.below(60) as u64;
         let plan = match random.below(6) {
             0 => Plan::FailsAt(at, random.one_of(&[EMFILE, EROFS, EIO])),
