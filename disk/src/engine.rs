@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use larder_protos::{Digest, Hash};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::blob_file::{BlobFile, FileContext, RecordWriter};
 use crate::codec::Content;
@@ -248,6 +248,11 @@ impl Engine {
     /// zstd's level, for those who must know how long encoding takes.
     pub fn zstd_level(&self) -> i32 {
         self.options.zstd_level
+    }
+
+    /// Becomes true when a failed sync has ended writes; reads go on. Only another start makes it false again.
+    pub fn writes_refused(&self) -> watch::Receiver<bool> {
+        self.inventory().writes_refused()
     }
 
     /// What is stored, and what happened since the engine was opened.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::codec::Codec;
 use crate::committer::{Job, QUEUE_BYTES};
@@ -72,6 +73,8 @@ pub(crate) struct Inventory {
     /// Guards a few words.
     pub(crate) retention: Mutex<Retention>,
     poison: OnceLock<Arc<str>>,
+    /// Says that writes have ended, to those who wait for it.
+    writes_refused: watch::Sender<bool>,
     /// Until then to evict on a full disk is no use: it was tried and did not help. Milliseconds since 1970.
     futile_until_ms: AtomicU64,
 }
@@ -105,6 +108,7 @@ impl Inventory {
             policy: Mutex::new(Policy::new(eviction)),
             retention: Mutex::default(),
             poison: OnceLock::new(),
+            writes_refused: watch::Sender::new(false),
             futile_until_ms: AtomicU64::new(0),
         };
         inventory.tick();
@@ -160,6 +164,7 @@ impl Inventory {
             }
             Arc::from(text)
         });
+        self.writes_refused.send_replace(true);
         DiskError::Poisoned { reason: Arc::clone(reason) }
     }
 
@@ -169,6 +174,11 @@ impl Inventory {
             None => Ok(()),
             Some(reason) => Err(DiskError::Poisoned { reason: Arc::clone(reason) }),
         }
+    }
+
+    /// Becomes true when writes have ended.
+    pub(crate) fn writes_refused(&self) -> watch::Receiver<bool> {
+        self.writes_refused.subscribe()
     }
 
     pub(crate) fn is_poisoned(&self) -> bool {

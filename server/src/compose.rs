@@ -14,10 +14,11 @@ use larder_cas::{
     BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
     Keyspace, Metered,
 };
-use larder_disk::{DiskError, Engine, EngineOptions, RealIo, ScrubUsage};
+use larder_disk::{DiskError, Engine, EngineOptions, Io, ScrubUsage};
 use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::config::{ByteSize, Config, Durability};
 use crate::trace::{Recorder, RecorderError, TracedActions, TracedBlobs};
@@ -71,6 +72,10 @@ pub struct UsageReport {
     pub min_retention_s: Option<u64>,
     /// Records found damaged, and dropped.
     pub corrupt_records: u64,
+    /// Times that the disk was full and records made room on it.
+    pub full_disk_evictions: u64,
+    /// What the operating system refused to do on the disk.
+    pub io_errors: u64,
     /// Whether a failed sync has ended writes; reads go on.
     pub writes_refused: bool,
     /// Whether all that is stored is known; after a start it is served as it is found.
@@ -138,8 +143,12 @@ pub enum ComposeError {
 }
 
 /// Opens the engine and stacks the stores on it. Blocks.
-pub fn build(config: &Config, registry: &mut Registry) -> Result<Stacks, ComposeError> {
-    let engine = Arc::new(Engine::open(engine_options(config), Arc::new(RealIo))?);
+pub fn build(
+    config: &Config,
+    io: Arc<dyn Io>,
+    registry: &mut Registry,
+) -> Result<Stacks, ComposeError> {
+    let engine = Arc::new(Engine::open(engine_options(config), io)?);
     let sizes: Arc<dyn BlobSizes> = Arc::new(EngineSizes(Arc::clone(&engine)));
     let hot_bytes = config.hot.capacity.as_bytes();
     let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
@@ -190,6 +199,11 @@ impl Stacks {
         self.hot.stats()
     }
 
+    /// Becomes true when a failed sync has ended writes.
+    pub fn writes_refused(&self) -> watch::Receiver<bool> {
+        self.engine.writes_refused()
+    }
+
     /// What is stored, and the limit.
     pub fn usage(&self) -> UsageReport {
         let usage = self.engine.usage();
@@ -203,6 +217,8 @@ impl Stacks {
             copied_bytes: usage.copied_bytes,
             min_retention_s: usage.min_retention_s,
             corrupt_records: usage.corrupt_records,
+            full_disk_evictions: usage.full_disk_evictions,
+            io_errors: usage.io_errors,
             writes_refused: usage.writes_refused,
             is_loaded: usage.is_loaded,
             scrub: ScrubReport::from(usage.scrub),

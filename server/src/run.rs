@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use larder_cas::{Warmed, warm};
-use larder_disk::DiskError;
+use larder_disk::{DiskError, Io, RealIo};
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +96,11 @@ impl From<ComposeError> for StartError {
 impl Server {
     /// Starts a server and returns once clients are let in. Blocking.
     pub fn start(config: &Config) -> Result<RunningServer, StartError> {
+        Self::start_on(config, Arc::new(RealIo))
+    }
+
+    /// The same on a disk of the caller's.
+    pub fn start_on(config: &Config, io: Arc<dyn Io>) -> Result<RunningServer, StartError> {
         let (listener, client_address) = listen(config.listen, "listen")?;
         let (admin_listener, admin_address) = listen(config.admin_listen, "admin-listen")?;
         let addresses = Addresses { listen: client_address, admin: admin_address };
@@ -107,10 +112,10 @@ impl Server {
         register_process(&mut registry, SystemTime::now());
         tracing::debug!(data_dir = %config.data_dir.display(), "opening the store");
         // The stores name their metrics without the product.
-        let stacks = compose::build(config, registry.sub_registry_with_prefix("larder"))?;
+        let stacks = compose::build(config, io, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
         registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
-        let health = HealthHandle::new();
+        let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
         let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
         let in_flight =

@@ -32,6 +32,11 @@ impl LogChecker {
         checker
     }
 
+    /// What was logged as ERROR since the last call.
+    pub fn take_errors(&self) -> Vec<String> {
+        std::mem::take(&mut self.errors.lock())
+    }
+
     /// Panics if anything was logged as ERROR.
     pub fn assert_no_errors(&self) {
         let errors = self.errors.lock();

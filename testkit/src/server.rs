@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Frame};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use larder_disk::{Io, RealIo};
 use larder_protos::services::action_cache_client::ActionCacheClient;
 use larder_protos::services::byte_stream_client::ByteStreamClient;
 use larder_protos::services::capabilities_client::CapabilitiesClient;
@@ -46,6 +48,12 @@ impl TestServer {
         Self::start_in(directory, settings).await
     }
 
+    /// The same on a disk of the caller's. End it with [`Self::stop_with_errors`] if the disk fails.
+    pub async fn start_on(io: Arc<dyn Io>, settings: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::start_in_on(directory, io, settings).await
+    }
+
     /// Ends the server and starts another one over its data.
     pub async fn restart(self) -> Self {
         let directory = self.stop().await;
@@ -54,11 +62,23 @@ impl TestServer {
 
     /// Drains, ends, and checks that nothing was logged as ERROR. Returns the data directory.
     pub async fn stop(self) -> TempDir {
-        let Self { server, channel, log, directory } = self;
+        let log = self.log;
+        let directory = self.end().await;
+        log.assert_no_errors();
+        directory
+    }
+
+    /// Drains and ends. Returns the data directory and what was logged as ERROR, by any server of this process.
+    pub async fn stop_with_errors(self) -> (TempDir, Vec<String>) {
+        let log = self.log;
+        (self.end().await, log.take_errors())
+    }
+
+    async fn end(self) -> TempDir {
+        let Self { server, channel, directory, .. } = self;
         drop(channel);
         server.shutdown();
         tokio::task::spawn_blocking(|| server.wait()).await.expect("it ends without a panic");
-        log.assert_no_errors();
         directory
     }
 
@@ -151,9 +171,13 @@ impl TestServer {
     }
 
     async fn start_in(directory: TempDir, settings: &[(&str, &str)]) -> Self {
+        Self::start_in_on(directory, Arc::new(RealIo), settings).await
+    }
+
+    async fn start_in_on(directory: TempDir, io: Arc<dyn Io>, settings: &[(&str, &str)]) -> Self {
         let log = LogChecker::install();
         let config = config(directory.path(), settings);
-        let started = tokio::task::spawn_blocking(move || Server::start(&config)).await;
+        let started = tokio::task::spawn_blocking(move || Server::start_on(&config, io)).await;
         let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
         let uri = format!("http://{}", server.addresses().listen);
         let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");

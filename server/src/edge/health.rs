@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures_core::Stream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
-use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -17,6 +16,8 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 #[derive(Clone, Debug)]
 pub struct HealthHandle {
     phase: Arc<watch::Sender<Phase>>,
+    /// Whether a failed sync has ended writes.
+    writes_refused: watch::Receiver<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,18 +28,18 @@ enum Phase {
 }
 
 impl Phase {
-    fn status(self) -> ServingStatus {
+    fn status(self, refuses_writes: bool) -> ServingStatus {
         match self {
-            Self::Serving => ServingStatus::Serving,
-            Self::Starting | Self::Draining => ServingStatus::NotServing,
+            Self::Serving if !refuses_writes => ServingStatus::Serving,
+            Self::Serving | Self::Starting | Self::Draining => ServingStatus::NotServing,
         }
     }
 }
 
 impl HealthHandle {
-    /// Not serving yet.
-    pub fn new() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)) }
+    /// Not serving yet. Once `writes_refused` says so, the answer is `NOT_SERVING`, though reads are still answered.
+    pub fn new(writes_refused: watch::Receiver<bool>) -> Self {
+        Self { phase: Arc::new(watch::Sender::new(Phase::Starting)), writes_refused }
     }
 
     /// From now on the answer is SERVING.
@@ -53,23 +54,32 @@ impl HealthHandle {
 
     /// The status now and at each change, up to the drain: a watch that stayed open would hold it up.
     fn changes(&self) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send + use<> {
-        let phases = WatchStream::new(self.phase.subscribe());
-        stream::unfold(Some(phases), async |phases| {
-            let mut phases = phases?;
-            let phase = phases.next().await?;
-            let more = (phase != Phase::Draining).then_some(phases);
-            Some((Ok(response(phase.status())), more))
+        let (phases, refused) = (self.phase.subscribe(), self.writes_refused.clone());
+        stream::unfold(Some((phases, refused, None)), async |state| {
+            let (mut phases, mut refused, told) = state?;
+            loop {
+                let phase = *phases.borrow_and_update();
+                let status = phase.status(*refused.borrow_and_update());
+                if told != Some(status) || phase == Phase::Draining {
+                    let is_more = phase != Phase::Draining;
+                    let more = is_more.then_some((phases, refused, Some(status)));
+                    return Some((Ok(response(status)), more));
+                }
+                tokio::select! {
+                    changed = phases.changed() => changed.ok()?,
+                    Ok(()) = refused.changed() => {}
+                    else => return None,
+                }
+            }
         })
+    }
+
+    fn status(&self) -> ServingStatus {
+        self.phase.borrow().status(*self.writes_refused.borrow())
     }
 
     pub(crate) fn service(&self) -> HealthServer<Self> {
         HealthServer::new(self.clone())
-    }
-}
-
-impl Default for HealthHandle {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -83,7 +93,7 @@ impl Health for HealthHandle {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if service.is_empty() {
-            return Ok(Response::new(response(self.phase.borrow().status())));
+            return Ok(Response::new(response(self.status())));
         }
         Err(Status::not_found("only the server as a whole has a status: ask for the empty service"))
     }

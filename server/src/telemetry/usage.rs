@@ -81,7 +81,7 @@ fn scrub_gauges(usage: &UsageReport) -> [Figure; 4] {
     ]
 }
 
-fn counters(usage: &UsageReport) -> [Figure; 3] {
+fn counters(usage: &UsageReport) -> [Figure; 5] {
     [
         ("larder_disk_evictions", "Records that made room for others", usage.evictions),
         (
@@ -90,6 +90,16 @@ fn counters(usage: &UsageReport) -> [Figure; 3] {
             usage.copied_bytes,
         ),
         ("larder_disk_corrupt_records", "Records found damaged", usage.corrupt_records),
+        (
+            "larder_disk_full_disk_evictions",
+            "Times that the disk was full and records made room on it",
+            usage.full_disk_evictions,
+        ),
+        (
+            "larder_disk_io_errors",
+            "Operations on the disk that the operating system refused",
+            usage.io_errors,
+        ),
     ]
 }
 
