@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use larder_disk::RealIo;
 use larder_server::compose::{self, Stacks};
 use larder_server::config::{ByteSize, Config, Machine, Origin, Sources};
 use prometheus_client::registry::Registry;
@@ -21,7 +22,7 @@ fn stacks() -> (Stacks, TempDir) {
         disk_room: |_| None,
     };
     let config = Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"));
-    let built = compose::build(&config, &mut Registry::default());
+    let built = compose::build(&config, Arc::new(RealIo), &mut Registry::default());
     (built.expect("an empty directory opens"), directory)
 }
 
