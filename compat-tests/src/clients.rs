@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::bazel;
 use crate::ccache;
 use crate::error::CompatError;
+use crate::faults;
 use crate::lab::Lab;
 use crate::limits;
 use crate::report::Report;
@@ -24,6 +25,7 @@ const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
     Client { name: ccache::NAME, run: ccache::run },
     Client { name: limits::NAME, run: limits::run },
+    Client { name: faults::NAME, run: faults::run },
 ];
 
 /// Every client that [`run_clients`] knows.
@@ -32,10 +34,17 @@ pub fn client_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs the clients called `names` (all of them when there is no name) against the binary `server` in `work_dir`, which is emptied
-/// first. Writes the verdicts and the closing line to `out`; the answer is whether all went well.
-pub fn run_clients(server: &Path, work_dir: &Path, names: &[String], out: &mut dyn Write) -> bool {
+/// first. What leaves things to chance does so `rounds` times as often as usual. Writes the verdicts and the closing line to `out`;
+/// the answer is whether all went well.
+pub fn run_clients(
+    server: &Path,
+    work_dir: &Path,
+    names: &[String],
+    rounds: u32,
+    out: &mut dyn Write,
+) -> bool {
     let mut report = Report::new(out);
-    match Lab::set_up(server, work_dir) {
+    match Lab::set_up(server, work_dir, rounds) {
         Ok(lab) => {
             let wanted =
                 |client: &&Client| names.is_empty() || names.iter().any(|n| n == client.name);

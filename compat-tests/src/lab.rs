@@ -11,11 +11,13 @@ use crate::error::CompatError;
 pub(crate) struct Lab {
     server: PathBuf,
     dir: PathBuf,
+    rounds: u32,
 }
 
 impl Lab {
-    /// Takes `dir`, emptied of what an earlier run left, for the runs against the binary `server`.
-    pub(crate) fn set_up(server: &Path, dir: &Path) -> Result<Self, CompatError> {
+    /// Takes `dir`, emptied of what an earlier run left, for the runs against the binary `server`. What leaves things to
+    /// chance does so `rounds` times as often as usual.
+    pub(crate) fn set_up(server: &Path, dir: &Path, rounds: u32) -> Result<Self, CompatError> {
         match fs::remove_dir_all(dir) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(CompatError::io(dir)(error));
@@ -26,12 +28,18 @@ impl Lab {
         Ok(Self {
             server: server.canonicalize().map_err(CompatError::io(server))?,
             dir: dir.canonicalize().map_err(CompatError::io(dir))?,
+            rounds,
         })
     }
 
     /// The server binary under test.
     pub(crate) fn server(&self) -> &Path {
         &self.server
+    }
+
+    /// How much longer than usual to try what leaves things to chance.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds
     }
 
     /// A directory of this name, made where it is not yet.

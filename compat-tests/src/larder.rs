@@ -16,10 +16,21 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_LIMIT: Duration = Duration::from_secs(2);
 
+/// How a server is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// What comes before the binary on the command line, such as a tracer.
+    pub(crate) wrapper: Vec<String>,
+    /// Settings, named as in the configuration file.
+    pub(crate) settings: Vec<(&'static str, String)>,
+    /// Where its data goes.
+    pub(crate) data_dir: PathBuf,
+}
+
 /// A running `larder serve` with a data directory of its own. Dropping it kills it.
 pub(crate) struct Larder {
     binary: PathBuf,
-    data_dir: PathBuf,
+    launch: Launch,
     log: PathBuf,
     address: SocketAddr,
     admin: SocketAddr,
@@ -29,13 +40,27 @@ pub(crate) struct Larder {
 impl Larder {
     /// Starts the server on free ports with an empty cache under `dir`, and waits until it is ready.
     pub(crate) fn start(lab: &Lab, dir: &Path) -> Result<Self, CompatError> {
-        let (address, admin) = free_addresses().map_err(CompatError::io(dir))?;
-        let (binary, data_dir) = (lab.server().to_path_buf(), dir.join("data"));
-        let log = dir.join("server.log");
-        let child = serve(&binary, &data_dir, address, admin, &log)?;
-        let mut larder = Self { binary, data_dir, log, address, admin, child };
+        let data_dir = dir.join("data");
+        Self::launch(lab, dir, Launch { wrapper: Vec::new(), settings: Vec::new(), data_dir })
+    }
+
+    /// The same, started as `launch` says; `dir` takes the log.
+    pub(crate) fn launch(lab: &Lab, dir: &Path, launch: Launch) -> Result<Self, CompatError> {
+        let mut larder = Self::launch_unready(lab, dir, launch)?;
         larder.await_ready()?;
         Ok(larder)
+    }
+
+    /// The same without the wait: for a server that may not live to be ready.
+    pub(crate) fn launch_unready(
+        lab: &Lab,
+        dir: &Path,
+        launch: Launch,
+    ) -> Result<Self, CompatError> {
+        let (address, admin) = free_addresses().map_err(CompatError::io(dir))?;
+        let (binary, log) = (lab.server().to_path_buf(), dir.join("server.log"));
+        let child = serve(&binary, &launch, address, admin, &log)?;
+        Ok(Self { binary, launch, log, address, admin, child })
     }
 
     /// Where the cache is served.
@@ -55,9 +80,46 @@ impl Larder {
 
     /// Kills the server as a crash would and starts it again on the same data directory and ports.
     pub(crate) fn crash_and_restart(&mut self) -> Result<(), CompatError> {
-        self.child.kill().and_then(|()| self.child.wait()).map_err(CompatError::io(&self.log))?;
-        self.child = serve(&self.binary, &self.data_dir, self.address, self.admin, &self.log)?;
+        self.crash()?;
+        self.restart()
+    }
+
+    /// Kills the server as a crash would.
+    pub(crate) fn crash(&mut self) -> Result<(), CompatError> {
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .map(drop)
+            .map_err(CompatError::io(&self.log))
+    }
+
+    /// Starts a server that has ended again, on the same data directory and ports, with nothing before it on the command line.
+    pub(crate) fn restart(&mut self) -> Result<(), CompatError> {
+        self.launch.wrapper.clear();
+        self.child = serve(&self.binary, &self.launch, self.address, self.admin, &self.log)?;
         self.await_ready()
+    }
+
+    /// Holds the server still, all of its threads.
+    pub(crate) fn freeze(&self) -> Result<(), CompatError> {
+        kill_process(Pid::from_child(&self.child), Signal::STOP)
+            .map_err(|errno| CompatError::io(&self.log)(errno.into()))?;
+        let status = PathBuf::from(format!("/proc/{}/status", self.child.id()));
+        while !process::read(&status)?.contains("State:\tT") {
+            process::pause();
+        }
+        Ok(())
+    }
+
+    /// Whether the server has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool, CompatError> {
+        let ended = self.child.try_wait().map_err(CompatError::io(&self.log))?;
+        Ok(ended.is_some())
+    }
+
+    /// Whether `/readyz` answers 200.
+    pub(crate) fn is_ready(&self) -> bool {
+        answers_ready(self.admin)
     }
 
     /// Asks the server to end: it drains, exits with 0 and has logged no error.
@@ -107,17 +169,27 @@ impl Drop for Larder {
 
 fn serve(
     binary: &Path,
-    data_dir: &Path,
+    launch: &Launch,
     address: SocketAddr,
     admin: SocketAddr,
     log: &Path,
 ) -> Result<Child, CompatError> {
-    let mut command = Command::new(binary);
+    let mut command = match launch.wrapper.split_first() {
+        Some((program, arguments)) => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary);
+            command
+        }
+        None => Command::new(binary),
+    };
     command
         .arg("serve")
         .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
         .arg("--data-dir")
-        .arg(data_dir);
+        .arg(&launch.data_dir);
+    for (key, value) in &launch.settings {
+        command.arg(format!("--{}", key.replace(['_', '.'], "-"))).arg(value);
+    }
     process::start(&mut command, log)
 }
 

@@ -5,6 +5,7 @@ mod bazel;
 mod ccache;
 mod clients;
 mod error;
+mod faults;
 mod install;
 mod lab;
 mod larder;

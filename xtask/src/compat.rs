@@ -12,6 +12,7 @@ pub(crate) fn run(
     root: &Path,
     server: Option<&Path>,
     clients: &[String],
+    rounds: u32,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
     let shell = Shell::new()?;
@@ -29,6 +30,7 @@ pub(crate) fn run(
         cmd!(shell, "cargo run --quiet --package larder-compat-tests --bin larder-compat --")
             .args(["--work-dir", work_dir.as_str(), "--server"])
             .arg(server)
+            .args(["--rounds", &rounds.to_string()])
             .args(clients);
     let status = std::process::Command::from(compat).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

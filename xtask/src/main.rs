@@ -27,6 +27,9 @@ enum Task {
         /// A server binary to test instead of the one that would be built.
         #[arg(long, value_name = "PATH")]
         server: Option<PathBuf>,
+        /// How many times as often as usual to try what leaves things to chance.
+        #[arg(long, default_value_t = 1)]
+        rounds: u32,
         /// The clients to run; all of them when none is named.
         #[arg(value_name = "CLIENT")]
         clients: Vec<String>,
@@ -36,7 +39,9 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Tidy => run_tidy(),
-        Task::Compat { server, clients } => compat::run(root(), server.as_deref(), &clients),
+        Task::Compat { server, rounds, clients } => {
+            compat::run(root(), server.as_deref(), &clients, rounds)
+        }
     };
     match done {
         Ok(code) => code,

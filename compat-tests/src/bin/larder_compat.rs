@@ -18,14 +18,17 @@ struct Arguments {
     /// Where the runs happen and leave their logs; emptied first.
     #[arg(long)]
     work_dir: PathBuf,
+    /// How many times as often as usual to try what leaves things to chance.
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
     /// The clients to run; all of them when none is named.
     #[arg(value_parser = PossibleValuesParser::new(client_names()))]
     clients: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    let Arguments { server, work_dir, clients } = Arguments::parse();
-    if run_clients(&server, &work_dir, &clients, &mut stdout()) {
+    let Arguments { server, work_dir, rounds, clients } = Arguments::parse();
+    if run_clients(&server, &work_dir, &clients, rounds, &mut stdout()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
