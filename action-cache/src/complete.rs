@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_cas::{BlobStore, RequestCx, StoreError};
+use larder_cas::{BlobStore, RequestCx, StoreError, blocking};
 use larder_protos::Digest;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -52,10 +52,10 @@ impl Complete {
         entry: &ActionEntry,
     ) -> Result<bool, StoreError> {
         let function = key.action.function();
-        let Ok(Named { files: mut needed, trees, roots }) = Named::by(entry.result(), function)
-        else {
-            return Ok(false);
-        };
+        let asked = entry.clone();
+        let named = move || Named::by(asked.result(), function);
+        let named = blocking::run_sized(entry.encoded().len(), named).await?;
+        let Ok(Named { files: mut needed, trees, roots }) = named else { return Ok(false) };
         let trees = trees.into_iter().map(|tree| (Form::Tree, tree));
         let roots = roots.into_iter().map(|root| (Form::Root, root));
         // A result may name one tree many times.

@@ -40,20 +40,22 @@ impl ActionStore for DiskActions {
         if !self.engine.holds(&record_key).await {
             return Ok(None);
         }
-        let engine = Arc::clone(&self.engine);
-        let encoded = match blocking::run(move || read(&engine, &record_key)).await? {
-            // The engine dropped the record, counted and logged it: from now on it is a miss.
-            Err(error) if error.class() == DiskErrorClass::Corrupt => None,
-            read => read?,
-        };
-        let Some(encoded) = encoded else { return Ok(None) };
-        match ActionEntry::parse(key.action.function(), encoded.freeze()) {
-            Ok(entry) => Ok(Some(entry)),
+        let (engine, function) = (Arc::clone(&self.engine), key.action.function());
+        let parsed = blocking::run(move || {
+            let encoded = read(&engine, &record_key)?;
+            Ok(encoded.map(|encoded| ActionEntry::parse(function, encoded.freeze())))
+        });
+        match parsed.await? {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(entry))) => Ok(Some(entry)),
             // Only a version with looser rules can have stored it.
-            Err(error) => {
+            Ok(Some(Err(error))) => {
                 tracing::warn!(%key, %error, "the stored action result is malformed: a miss");
                 Ok(None)
             }
+            // The engine dropped the record, counted and logged it: from now on it is a miss.
+            Err(error) if DiskError::class(&error) == DiskErrorClass::Corrupt => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 

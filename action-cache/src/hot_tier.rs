@@ -1,7 +1,8 @@
 //! [`HotActions`]: decoded action results in memory, in front of another store.
 //!
 //! Invariant: once a put has returned, no read answers with an older result. A read that met the older one behind notices
-//! that a put went by, and keeps it out of memory.
+//! that a put went by, and keeps it out of memory. A put that was dropped or failed may still take effect behind, later:
+//! until another one returns, its key is in doubt and read there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,11 +26,20 @@ const ENTRY_OVERHEAD_BYTES: usize = 500;
 pub struct HotActions {
     inner: Arc<dyn ActionStore>,
     capacity_bytes: u64,
-    entries: Cache<ActionKey, HotAction>,
+    entries: Cache<ActionKey, Known>,
     touch_every: Duration,
     started: Instant,
     /// How many puts went by, counted apart for each first byte of the action's hash.
     puts: [AtomicU64; 256],
+}
+
+/// What is known of a key.
+#[derive(Clone)]
+enum Known {
+    /// This is its result.
+    Result(HotAction),
+    /// The tier behind may still change by itself.
+    InDoubt,
 }
 
 #[derive(Clone)]
@@ -42,8 +52,12 @@ struct HotAction {
 impl HotActions {
     /// Keeps what passes to and from `inner` in at most about `capacity_bytes`.
     pub fn new(inner: Arc<dyn ActionStore>, capacity_bytes: u64) -> Self {
-        let weigh = |_: &ActionKey, hot: &HotAction| {
-            u32::try_from(hot.entry.memory_bytes() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
+        let weigh = |_: &ActionKey, known: &Known| {
+            let memory_bytes = match known {
+                Known::Result(hot) => hot.entry.memory_bytes(),
+                Known::InDoubt => 0,
+            };
+            u32::try_from(memory_bytes + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
         };
         let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
         Self {
@@ -104,9 +118,13 @@ impl ActionStore for HotActions {
         cx: &RequestCx,
         key: &ActionKey,
     ) -> Result<Option<ActionEntry>, StoreError> {
-        if let Some(hot) = self.entries.get(key) {
-            self.touch_behind(cx, key, &hot).await;
-            return Ok(Some(hot.entry));
+        match self.entries.get(key) {
+            Some(Known::Result(hot)) => {
+                self.touch_behind(cx, key, &hot).await;
+                return Ok(Some(hot.entry));
+            }
+            Some(Known::InDoubt) => return self.inner.get(cx, key).await,
+            None => {}
         }
         let puts_before = self.puts(key).load(Ordering::Acquire);
         let found = self.inner.get(cx, key).await?;
@@ -115,7 +133,7 @@ impl ActionStore for HotActions {
                 let unchanged = self.puts(key).load(Ordering::Acquire) == puts_before;
                 let touched_ms = Arc::new(AtomicU64::new(self.now_ms()));
                 let hot = HotAction { entry: entry.clone(), touched_ms };
-                if unchanged { Op::Put(hot) } else { Op::Nop }
+                if unchanged { Op::Put(Known::Result(hot)) } else { Op::Nop }
             });
         }
         Ok(found)
@@ -127,24 +145,27 @@ impl ActionStore for HotActions {
         key: &ActionKey,
         entry: ActionEntry,
     ) -> Result<(), StoreError> {
-        // However the put ends: dropped or failed half-way it may still have happened.
-        let _forgotten = Forget { tier: self, key };
-        self.inner.put(cx, key, entry).await
+        let mut put = UnderWay { tier: self, key, returns: false };
+        let stored = self.inner.put(cx, key, entry).await;
+        put.returns = stored.is_ok();
+        stored
     }
 }
 
-/// Takes the key's result out of memory when dropped.
-struct Forget<'a> {
+/// A put; however it ends, the key's result leaves memory.
+struct UnderWay<'a> {
     tier: &'a HotActions,
     key: &'a ActionKey,
+    /// Whether it is known to have happened.
+    returns: bool,
 }
 
-impl Drop for Forget<'_> {
+impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         // One at a time for each key: a read that inserts either comes before and is removed, or sees the count.
         self.tier.entries.entry_by_ref(self.key).and_compute_with(|_| {
             self.tier.puts(self.key).fetch_add(1, Ordering::AcqRel);
-            Op::Remove
+            if self.returns { Op::Remove } else { Op::Put(Known::InDoubt) }
         });
     }
 }

@@ -3,7 +3,7 @@
 //! So a stored result is small, and whoever later asks for it without inlining finds every blob by its digest.
 
 use bytes::Bytes;
-use larder_cas::{BlobKey, BlobStore, Encoding, RequestCx, StoreError, UntrustedPayload};
+use larder_cas::{BlobKey, BlobStore, RequestCx, StoreError, UntrustedPayload};
 use larder_protos::Digest;
 use larder_protos::reapi::{self, ActionResult};
 use thiserror::Error;
@@ -65,7 +65,8 @@ impl Outliner<'_> {
             return Ok(());
         }
         let function = self.key.action.function();
-        let actual = Digest::of(function, &contents);
+        let (actual, untrusted) =
+            UntrustedPayload::identify(function, Bytes::from(contents)).await?;
         if let Some(named) = named {
             let expected = Digest::from_proto(named, function)
                 .map_err(|source| MalformedResult::Digest { field, index, source })?;
@@ -74,7 +75,6 @@ impl Outliner<'_> {
                 return Err(mismatch.into());
             }
         }
-        let untrusted = UntrustedPayload::from_bytes(Encoding::Raw, Bytes::from(contents));
         let payload = untrusted.verify(&actual).await?;
         let key = BlobKey { keyspace: self.key.blobs.clone(), digest: actual };
         self.blobs.put(self.cx, &key, payload).await?;

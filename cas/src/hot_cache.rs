@@ -1,7 +1,8 @@
 //! [`HotCache`]: verified bytes in memory under a limit that can change.
 //!
-//! moka fixes the capacity of a cache when it is built, so a new limit is a new cache, into which the entries that were
-//! used most recently move. What is put in while that happens may be lost, which for a copy is no more than a miss.
+//! moka fixes the capacity of a cache when it is built. A lower limit is kept here: the coldest blobs are taken out, and
+//! nothing comes in that would pass it. That takes no memory, which is what there is none of when the limit falls; a first form
+//! moved the warm blobs to a smaller cache and was killed for it.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -10,12 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use moka::notification::RemovalCause;
 use moka::sync::Cache;
-use parking_lot::{Mutex, RwLock};
 
 use crate::{BlobKey, Encoding};
 
 /// What a cached blob costs besides its bytes: its key, moka's entry and bookkeeping (about; moka does not tell).
 const ENTRY_OVERHEAD_BYTES: u64 = 400;
+
+/// Below its capacity the cache is emptied to so many eighths of the limit, so that new blobs have room until the next time.
+const TRIMMED_EIGHTHS: u64 = 7;
 
 /// What a blob of so many bytes, as they are kept, takes of the limit.
 pub(crate) fn cost_bytes(kept_bytes: u64) -> u64 {
@@ -66,35 +69,52 @@ pub struct HotStats {
     pub evictions: u64,
 }
 
-type Blobs = Cache<BlobKey, Arc<HotBlob>>;
-
 /// Blobs under a limit in bytes, admitted by frequency (moka's `TinyLFU`).
 #[derive(Debug)]
 pub(crate) struct HotCache {
-    /// Guards the exchange of the cache; moka locks for itself.
-    blobs: RwLock<Blobs>,
-    /// Held while the limit changes, so that two changes do not cross.
-    limit_bytes: Mutex<u64>,
+    blobs: Cache<BlobKey, Arc<HotBlob>>,
+    capacity_bytes: u64,
+    limit_bytes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
-    evictions: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+}
+
+/// What moka's listener, which sees every blob that leaves, counts too.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Of the blobs within, exactly: moka's own sum lags behind.
+    bytes: AtomicU64,
+    evictions: AtomicU64,
 }
 
 impl HotCache {
-    pub(crate) fn new(limit_bytes: u64) -> Self {
-        let evictions = Arc::default();
+    pub(crate) fn new(capacity_bytes: u64) -> Self {
+        let counts = Arc::<Counts>::default();
+        let leaving = Arc::clone(&counts);
+        let blobs = Cache::builder()
+            .max_capacity(capacity_bytes)
+            .weigher(|_, blob: &Arc<HotBlob>| blob.weight())
+            .eviction_listener(move |_, blob: Arc<HotBlob>, cause| {
+                leaving.bytes.fetch_sub(blob.weight().into(), Ordering::Relaxed);
+                if cause == RemovalCause::Size {
+                    leaving.evictions.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build();
         Self {
-            blobs: RwLock::new(cache(limit_bytes, &evictions)),
-            limit_bytes: Mutex::new(limit_bytes),
+            blobs,
+            capacity_bytes,
+            limit_bytes: AtomicU64::new(capacity_bytes),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            evictions,
+            counts,
         }
     }
 
     /// The blob, counted as a hit or a miss.
     pub(crate) fn get(&self, key: &BlobKey) -> Option<Arc<HotBlob>> {
-        let found = self.blobs.read().get(key);
+        let found = self.blobs.get(key);
         let count = match &found {
             Some(blob) => {
                 blob.hits.fetch_add(1, Ordering::Relaxed);
@@ -107,67 +127,63 @@ impl HotCache {
     }
 
     pub(crate) fn contains(&self, key: &BlobKey) -> bool {
-        self.blobs.read().contains_key(key)
+        self.blobs.contains_key(key)
     }
 
+    /// Takes a blob in; moka makes room for it, or leaves it out. Under a lower limit it comes in where there is room.
     pub(crate) fn insert(&self, key: BlobKey, blob: HotBlob) {
-        self.blobs.read().insert(key, Arc::new(blob));
-    }
-
-    /// Changes what may be held; the coldest go at once where it is less. Takes time in proportion to the entries, during
-    /// which reads go on.
-    pub(crate) fn set_limit(&self, limit_bytes: u64) {
-        let mut limit = self.limit_bytes.lock();
-        if *limit == limit_bytes {
+        let weight = u64::from(blob.weight());
+        if weight > self.capacity_bytes {
             return;
         }
-        let old = self.blobs.read().clone();
-        let mut entries: Vec<_> =
-            old.iter().map(|(key, blob)| (blob.warmth(), key, blob)).collect();
-        entries.sort_unstable_by_key(|(warmth, _, _)| Reverse(*warmth));
-        let new = cache(limit_bytes, &self.evictions);
-        let (mut room_bytes, mut evicted) = (limit_bytes, 0);
-        for (_, key, blob) in entries {
-            match room_bytes.checked_sub(u64::from(blob.weight())) {
-                Some(left_bytes) => {
-                    room_bytes = left_bytes;
-                    new.insert((*key).clone(), blob);
-                }
-                None => evicted += 1,
-            }
+        let bytes = self.counts.bytes.fetch_add(weight, Ordering::Relaxed) + weight;
+        let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
+        if limit_bytes < self.capacity_bytes && bytes > limit_bytes {
+            self.counts.bytes.fetch_sub(weight, Ordering::Relaxed);
+            return;
         }
-        new.run_pending_tasks();
-        *self.blobs.write() = new;
-        self.evictions.fetch_add(evicted, Ordering::Relaxed);
-        *limit = limit_bytes;
+        self.blobs.insert(key, Arc::new(blob));
+    }
+
+    /// Changes what may be held, and takes out the coldest while that is less than the capacity. To be called now and then
+    /// under a lower limit, the same one too, so that new blobs get room. Takes time in proportion to the blobs, during which
+    /// reads go on.
+    pub(crate) fn set_limit(&self, limit_bytes: u64) {
+        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
+        if limit_bytes >= self.capacity_bytes || self.bytes() <= limit_bytes / 8 * TRIMMED_EIGHTHS {
+            return;
+        }
+        let warmth =
+            |(key, blob): (Arc<BlobKey>, Arc<HotBlob>)| (blob.warmth(), key, blob.weight());
+        let mut blobs: Vec<_> = self.blobs.iter().map(warmth).collect();
+        blobs.sort_unstable_by_key(|(warmth, ..)| Reverse(*warmth));
+        let mut excess_bytes = self.bytes().saturating_sub(limit_bytes / 8 * TRIMMED_EIGHTHS);
+        while excess_bytes > 0
+            && let Some((_, key, weight)) = blobs.pop()
+        {
+            self.blobs.invalidate(&*key);
+            self.counts.evictions.fetch_add(1, Ordering::Relaxed);
+            excess_bytes = excess_bytes.saturating_sub(weight.into());
+        }
+        self.blobs.run_pending_tasks();
     }
 
     pub(crate) fn stats(&self) -> HotStats {
-        let blobs = self.blobs.read().clone();
-        // Otherwise the sums lag behind by up to some hundred inserts.
-        blobs.run_pending_tasks();
+        // Otherwise what moka has yet to take out counts, up to some hundred blobs.
+        self.blobs.run_pending_tasks();
         HotStats {
-            bytes: blobs.weighted_size(),
-            limit_bytes: *self.limit_bytes.lock(),
-            entries: blobs.entry_count(),
+            bytes: self.bytes(),
+            limit_bytes: self.limit_bytes.load(Ordering::Relaxed),
+            entries: self.blobs.entry_count(),
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            evictions: self.evictions.load(Ordering::Relaxed),
+            evictions: self.counts.evictions.load(Ordering::Relaxed),
         }
     }
-}
 
-fn cache(limit_bytes: u64, evictions: &Arc<AtomicU64>) -> Blobs {
-    let evictions = Arc::clone(evictions);
-    Cache::builder()
-        .max_capacity(limit_bytes)
-        .weigher(|_, blob: &Arc<HotBlob>| blob.weight())
-        .eviction_listener(move |_, _, cause| {
-            if cause == RemovalCause::Size {
-                evictions.fetch_add(1, Ordering::Relaxed);
-            }
-        })
-        .build()
+    fn bytes(&self) -> u64 {
+        self.counts.bytes.load(Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
@@ -185,51 +201,65 @@ mod tests {
         BlobKey { keyspace: Keyspace::new("").expect("a short name"), digest }
     }
 
-    fn filled(entries: u64, limit_bytes: u64) -> HotCache {
-        let cache = HotCache::new(limit_bytes);
-        for number in 0..entries {
-            let blob = HotBlob::new(Encoding::Raw, vec![0; BLOB_BYTES].into(), 0);
-            cache.insert(key(number), blob);
-        }
+    fn insert(cache: &HotCache, number: u64) {
+        let blob = HotBlob::new(Encoding::Raw, vec![0; BLOB_BYTES].into(), 0);
+        cache.insert(key(number), blob);
+    }
+
+    fn filled(entries: u64, capacity_bytes: u64) -> HotCache {
+        let cache = HotCache::new(capacity_bytes);
+        (0..entries).for_each(|number| insert(&cache, number));
         cache
     }
 
     #[test]
     fn a_lower_limit_keeps_the_warmest_and_a_higher_one_all() {
         let cache = filled(100, 100 * ENTRY_BYTES);
-        let warm: Vec<u64> = (0..100).filter(|number| number % 10 == 3).collect();
+        let warm: Vec<u64> = (0..100).filter(|number| number % 14 == 3).collect();
         for number in &warm {
             assert!(cache.get(&key(*number)).is_some());
         }
-        cache.set_limit(10 * ENTRY_BYTES);
+        cache.set_limit(8 * ENTRY_BYTES);
         let kept: Vec<u64> = (0..100).filter(|number| cache.contains(&key(*number))).collect();
-        assert_eq!(kept, warm);
+        assert_eq!(kept, warm, "seven eighths of the limit");
         let expect = HotStats {
-            bytes: 10 * ENTRY_BYTES,
-            limit_bytes: 10 * ENTRY_BYTES,
-            entries: 10,
-            hits: 10,
+            bytes: 7 * ENTRY_BYTES,
+            limit_bytes: 8 * ENTRY_BYTES,
+            entries: 7,
+            hits: 7,
             misses: 0,
-            evictions: 90,
+            evictions: 93,
         };
         assert_eq!(cache.stats(), expect);
-        cache.set_limit(50 * ENTRY_BYTES);
-        let limit_bytes = 50 * ENTRY_BYTES;
-        assert_eq!(cache.stats(), HotStats { limit_bytes, ..expect });
-        for number in 100..140 {
-            let blob = HotBlob::new(Encoding::Raw, vec![0; BLOB_BYTES].into(), 0);
-            cache.insert(key(number), blob);
-        }
-        assert_eq!(cache.stats().entries, 50, "the room is used again");
+        (100..110).for_each(|number| insert(&cache, number));
+        assert_eq!(cache.stats().entries, 8, "one has room");
+        cache.set_limit(8 * ENTRY_BYTES);
+        assert_eq!(cache.stats().entries, 7, "and the coldest makes room for the next");
+        assert!(warm.iter().all(|number| cache.contains(&key(*number))));
+        cache.set_limit(100 * ENTRY_BYTES);
+        assert_eq!(cache.stats().entries, 7);
+        (200..300).for_each(|number| insert(&cache, number));
+        let stats = cache.stats();
+        assert!(stats.entries > 90 && stats.bytes <= 100 * ENTRY_BYTES, "{stats:?}");
     }
 
     #[test]
-    fn a_limit_of_nothing_holds_nothing() {
+    fn bytes_are_those_of_the_blobs_within() {
+        let cache = filled(100, 50 * ENTRY_BYTES);
+        (0..20).for_each(|number| insert(&cache, number));
+        let stats = cache.stats();
+        assert_eq!(stats.bytes, stats.entries * ENTRY_BYTES);
+        assert!(stats.bytes <= 50 * ENTRY_BYTES, "{stats:?}");
+    }
+
+    #[test]
+    fn a_capacity_or_a_limit_of_nothing_holds_nothing() {
+        let cache = filled(10, 0);
+        assert_eq!((cache.stats().bytes, cache.stats().entries), (0, 0));
         let cache = filled(10, 10 * ENTRY_BYTES);
         cache.set_limit(0);
-        assert_eq!(cache.stats().bytes, 0);
-        cache.insert(key(1), HotBlob::new(Encoding::Raw, vec![0; BLOB_BYTES].into(), 0));
-        assert_eq!(cache.stats().entries, 0);
+        insert(&cache, 1);
+        assert_eq!((cache.stats().bytes, cache.stats().entries), (0, 0));
         assert!(cache.get(&key(1)).is_none());
     }
 
@@ -240,18 +270,16 @@ mod tests {
             for thread in 0..4 {
                 let cache = &cache;
                 scope.spawn(move || {
-                    for number in 0..2_000 {
-                        let blob = HotBlob::new(Encoding::Raw, vec![0; BLOB_BYTES].into(), number);
-                        cache.insert(key(thread * 10_000 + number), blob);
-                    }
+                    (0..2_000).for_each(|number| insert(cache, thread * 10_000 + number));
                 });
             }
             for step in [16, 4, 32, 8] {
                 cache.set_limit(step * ENTRY_BYTES);
             }
         });
+        cache.set_limit(8 * ENTRY_BYTES);
         let stats = cache.stats();
-        assert_eq!(stats.limit_bytes, 8 * ENTRY_BYTES);
         assert!(stats.bytes <= stats.limit_bytes, "{stats:?}");
+        assert_eq!(stats.bytes, stats.entries * ENTRY_BYTES);
     }
 }

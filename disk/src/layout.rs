@@ -170,17 +170,6 @@ pub(crate) fn is_root_name(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether a `LAYOUT` line is that of another version, as far as this one can know.
-pub(crate) fn says_other_version(line: &str) -> bool {
-    let mut words = line.split(' ');
-    let is_product = words.next() == Some(PRODUCT);
-    let version = words.next().unwrap_or_default();
-    is_product
-        && version != VERSION
-        && !version.is_empty()
-        && version.bytes().all(|byte| byte.is_ascii_digit())
-}
-
 /// Whether a name in `tmp/` is one that an engine gave.
 pub(crate) fn is_tmp_name(name: &str) -> bool {
     name.strip_suffix(".tmp").is_some_and(|stem| {

@@ -62,4 +62,4 @@ pub use reader::{Accepts, RecordReader};
 pub use recent::RecentRecord;
 pub use scrub::ScrubUsage;
 pub use usage::Usage;
-pub use verify::{Finding, FindingKind, Repair, Verified, verify};
+pub use verify::{Finding, FindingKind, Repair, Unwatched, Verified, Watch, verify};

@@ -17,8 +17,10 @@ use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
-use crate::io::{Io, OpenMode, read_full, write_full};
-use crate::layout::{Layout, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name};
+use crate::io::{DirEntry, Io, OpenMode, read_full, write_full};
+use crate::layout::{
+    Layout, is_root_name, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name,
+};
 use crate::loader::{FoundFile, Loader, Scan};
 use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
@@ -55,6 +57,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let layout = Layout::new(&options.data_dir);
     let said_salt = salt::ask(&*io, &layout)?;
     layout.create_dirs(&*io)?;
+    report_foreign_in_root(&*io, &layout)?;
     clear_tmp(&*io, &layout)?;
     let mut packs = find_packs(&*io, &layout)?;
     let files = find_files(&*io, &layout)?;
@@ -100,15 +103,32 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     Ok(Recovered { inventory, active, db, known_partitions, marked, backlog, loader })
 }
 
+fn report_foreign_in_root(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
+    let dir = layout.data_dir();
+    let names = io.list(dir).map_err(DiskError::io("list", dir))?;
+    let is_foreign = |entry: &&DirEntry| !entry.name.to_str().is_some_and(is_root_name);
+    let count = names.iter().filter(is_foreign).count();
+    report_foreign(dir, u32::try_from(count).unwrap_or(u32::MAX));
+    Ok(())
+}
+
 /// Removes what was being written when the last engine ended.
 fn clear_tmp(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
     let dir = layout.tmp_dir();
+    let (mut removed, mut foreign) = (0_u32, 0);
     for entry in io.list(&dir).map_err(DiskError::io("list", &dir))? {
         if entry.file_bytes.is_some() && entry.name.to_str().is_some_and(is_tmp_name) {
             let path = dir.join(&entry.name);
             io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
+            removed += 1;
+        } else {
+            foreign += 1;
         }
     }
+    if removed > 0 {
+        tracing::info!(dir = %dir.display(), count = removed, "half-written files are removed");
+    }
+    report_foreign(&dir, foreign);
     Ok(())
 }
 
@@ -288,6 +308,8 @@ impl Replay<'_> {
         if end < found.length {
             found.pack.file.truncate(end).map_err(DiskError::io("cut", &path))?;
             self.inventory.counters.shrink_files(found.length - end);
+            let cut_bytes = found.length - end;
+            tracing::warn!(path = %path.display(), cut_bytes, "the torn end of a pack is cut off");
         }
         found.pack.file.sync_data().map_err(DiskError::io("sync", &path))?;
         Ok((Arc::clone(&found.pack), end))

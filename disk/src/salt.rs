@@ -36,12 +36,8 @@ pub(crate) fn settle(
     said: Said,
     headers: impl ExactSizeIterator<Item = Option<u64>>,
 ) -> Result<u64, DiskError> {
-    let mut votes = BTreeMap::new();
     let has_packs = headers.len() > 0;
-    for salt in headers.flatten() {
-        *votes.entry(salt).or_insert(0_u32) += 1;
-    }
-    let voted = votes.into_iter().max_by_key(|(_, count)| *count).map(|(salt, _)| salt);
+    let voted = most_named(headers.flatten());
     let salt = match (said, voted) {
         (Ok(Some(said)), None) => return Ok(said),
         (Ok(Some(said)), Some(voted)) if said == voted => return Ok(said),
@@ -60,4 +56,13 @@ pub(crate) fn settle(
     };
     layout.write_salt(io, salt)?;
     Ok(salt)
+}
+
+/// The salt that most packs' headers name.
+pub(crate) fn most_named(salts: impl Iterator<Item = u64>) -> Option<u64> {
+    let mut votes = BTreeMap::new();
+    for salt in salts {
+        *votes.entry(salt).or_insert(0_u32) += 1;
+    }
+    votes.into_iter().max_by_key(|(_, count)| *count).map(|(salt, _)| salt)
 }

@@ -11,6 +11,7 @@ mod index;
 mod mend;
 mod packs;
 
+use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ pub use self::finding::{Finding, FindingKind, Verified};
 use self::directory::Directory;
 use crate::body_check::BodyCheck;
 use crate::error::DiskError;
-use crate::io::{DirLock, Io};
+use crate::io::{DirLock, Io, IoFile, OpenMode};
 use crate::layout::Layout;
+use crate::pace::{Pace, PacedFile};
 
 /// Whether what is wrong is mended.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -32,12 +34,41 @@ pub enum Repair {
     Yes,
 }
 
+/// Is told how far verifying has come.
+pub trait Watch: Debug + Send + Sync + 'static {
+    /// So many bytes are there to be read.
+    fn planned(&self, bytes: u64);
+    /// So many more of them have been read.
+    fn read(&self, bytes: u64);
+}
+
+/// Nobody watches.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {
+    fn planned(&self, _bytes: u64) {}
+    fn read(&self, _bytes: u64) {}
+}
+
+/// A watched reader never waits.
+#[derive(Debug)]
+struct Watched(Arc<dyn Watch>);
+
+impl Pace for Watched {
+    fn note_read(&self, bytes: u64) -> io::Result<()> {
+        self.0.read(bytes);
+        Ok(())
+    }
+}
+
 /// Reads all of `data_dir`, tells each finding as it comes, and returns the counts. Refuses a directory that an engine has
 /// open, one of another version, and one that is no data directory.
 pub fn verify(
     data_dir: &Path,
     repair: Repair,
     io: &Arc<dyn Io>,
+    watch: Arc<dyn Watch>,
     tell: &mut dyn FnMut(&Finding),
 ) -> Result<Verified, DiskError> {
     let layout = Layout::new(data_dir);
@@ -48,8 +79,10 @@ pub fn verify(
     let _lock = lock(&**io, &layout)?;
     let check = BodyCheck::new().map_err(DiskError::io("make a decoder for", data_dir))?;
     let verified = Verified::default();
-    let mut verifier = Verifier { io: Arc::clone(io), layout, repair, check, verified, tell };
+    let pace: Arc<dyn Pace> = Arc::new(Watched(Arc::clone(&watch)));
+    let mut verifier = Verifier { io: Arc::clone(io), pace, layout, repair, check, verified, tell };
     let directory = Directory::read(&mut verifier)?;
+    watch.planned(directory.bytes());
     let ends = verifier.packs(&directory)?;
     verifier.blob_files(&directory)?;
     verifier.index(&directory, &ends)?;
@@ -66,6 +99,8 @@ fn lock(io: &dyn Io, layout: &Layout) -> Result<Box<dyn DirLock>, DiskError> {
 /// One look through a directory.
 struct Verifier<'a> {
     io: Arc<dyn Io>,
+    /// Is told of what is read of packs and blob files.
+    pace: Arc<dyn Pace>,
     layout: Layout,
     repair: Repair,
     check: BodyCheck,
@@ -74,6 +109,12 @@ struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
+    /// Opens a pack or a blob file to be read under watch.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn IoFile>> {
+        let file = self.io.open(path, OpenMode::Read)?;
+        Ok(Arc::new(PacedFile { file, pace: Arc::clone(&self.pace) }))
+    }
+
     /// Tells what was found, after `mend` has done what can be done about it, where that is asked for.
     fn tell(
         &mut self,

@@ -17,6 +17,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+/// Errors are collected for the whole process, so that one test's must not come while another one looks.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Bytes that zstd cannot shrink, others for each seed.
 fn noise(seed: u64, length: usize) -> Bytes {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -74,6 +77,7 @@ async fn start(io: &FaultyIo, durability: &str) -> TestServer {
 
 #[tokio::test]
 async fn a_failed_sync_ends_writes_and_everybody_is_told() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     for durability in ["sync", "interval"] {
         let io = FaultyIo::default();
         let server = start(&io, durability).await;
@@ -119,6 +123,7 @@ async fn a_failed_sync_ends_writes_and_everybody_is_told() {
 
 #[tokio::test]
 async fn no_room_and_no_descriptors_are_matters_of_capacity_and_pass() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let io = FaultyIo::default();
     let server = start(&io, "sync").await;
     let (small, large) = (noise(1, 5_000), noise(2, 1_200_000));
@@ -153,6 +158,7 @@ async fn no_room_and_no_descriptors_are_matters_of_capacity_and_pass() {
 
 #[tokio::test]
 async fn a_disk_that_takes_no_writes_is_still_read() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     for errno in [EROFS, EIO] {
         let io = FaultyIo::default();
         let server = start(&io, "sync").await;

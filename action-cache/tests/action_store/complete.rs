@@ -1,8 +1,9 @@
 //! A hit is complete: everything that a result names is present, or it is a miss.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
+use futures_util::poll;
 use larder_action_cache::{
     ActionEntry, ActionKey, ActionStore, Complete, HotActions, InlineHints, MalformedResult,
     OutlineError, inline, outline,
@@ -16,6 +17,8 @@ use larder_protos::reapi::{
 use larder_protos::{Digest, DigestFunction};
 use prometheus_client::registry::Registry;
 use prost::Message;
+use tokio::runtime::Builder;
+use tokio::task::spawn_blocking;
 
 use crate::fixture::Fixture;
 
@@ -280,6 +283,30 @@ async fn many_small_outputs_stay_below_what_clients_accept() {
     let inlined = result.output_files.iter().filter(|file| !file.contents.is_empty()).count();
     assert!((1..48_000).contains(&inlined), "{inlined} files of {before_bytes} B");
     assert!(result.encoded_len() <= 4 << 20);
+}
+
+#[test]
+fn large_contents_are_hashed_off_the_async_worker() {
+    let runtime = Builder::new_current_thread().max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(async {
+        let cache = Cache::new();
+        let output = OutputFile {
+            digest: Some(digest(b"other").to_proto()),
+            contents: vec![7; 1 << 20],
+            ..OutputFile::default()
+        };
+        let mut result = ActionResult { output_files: vec![output], ..ActionResult::default() };
+        let key = cache.key();
+        // The one thread that may hash is taken until `release` is dropped.
+        let (release, taken) = mpsc::channel::<()>();
+        let busy = spawn_blocking(move || taken.recv());
+        let mut outlined = std::pin::pin!(outline(&CX, &key, &mut result, &*cache.fixture.blobs));
+        // That the contents are not their digest is known only once they are hashed.
+        assert!(poll!(&mut outlined).is_pending(), "hashed on the worker");
+        drop(release);
+        outlined.await.expect_err("the contents are not their digest");
+        busy.await.expect("no panic").expect_err("nothing was sent");
+    });
 }
 
 #[tokio::test]

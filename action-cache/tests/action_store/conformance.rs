@@ -21,6 +21,22 @@ async fn hot_over_disk() {
 }
 
 #[tokio::test]
+async fn complete_over_disk() {
+    let Fixture { blobs, actions, .. } = &Fixture::new();
+    let (actions, blobs) = (Arc::clone(actions), Arc::clone(blobs));
+    let complete = Complete::new(actions, blobs, 1 << 20, &mut Registry::default());
+    conformance::check_all(Arc::new(complete)).await;
+}
+
+#[tokio::test]
+async fn metered_over_disk() {
+    let fixture = Fixture::new();
+    let metrics = ActionMetrics::register(&mut Registry::default());
+    let metered = MeteredActions::new(Arc::clone(&fixture.actions), metrics);
+    conformance::check_all(Arc::new(metered)).await;
+}
+
+#[tokio::test]
 async fn the_whole_stack() {
     let fixture = Fixture::new();
     let mut registry = Registry::default();

@@ -111,6 +111,26 @@ async fn a_put_that_was_dropped_half_way_is_not_overlooked() {
     assert_eq!(get(&hot).await, 2);
 }
 
+#[tokio::test]
+async fn a_put_that_was_dropped_may_take_effect_later() {
+    let single = Single::new();
+    let hot = HotActions::new(single.clone(), 1 << 20);
+    single.holds_puts.store(true, Ordering::SeqCst);
+    let key = key();
+    let mut put = Box::pin(hot.put(&CX, &key, entry(2)));
+    assert!(futures_util::poll!(put.as_mut()).is_pending(), "under way");
+    single.exit_code.store(1, Ordering::SeqCst);
+    drop(put);
+    assert_eq!(get(&hot).await, 1, "it has not happened yet");
+    single.exit_code.store(2, Ordering::SeqCst);
+    assert_eq!(get(&hot).await, 2, "now it has");
+    single.holds_puts.store(false, Ordering::SeqCst);
+    hot.put(&CX, &key, entry(3)).await.expect("stored");
+    assert_eq!(get(&hot).await, 3);
+    single.exit_code.store(4, Ordering::SeqCst);
+    assert_eq!(get(&hot).await, 3, "remembered again");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_after_a_put_is_older() {
     let hot = Arc::new(HotActions::new(Single::new(), 1 << 20));

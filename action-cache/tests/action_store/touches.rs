@@ -54,13 +54,14 @@ async fn reads_behind(touch_every: Duration) -> u64 {
     let counted = Arc::new(Counted { inner: fixture.actions, reads: AtomicU64::new(0) });
     let behind: Arc<dyn ActionStore> = Arc::<Counted>::clone(&counted);
     let hot = HotActions::new(behind, 1 << 20).touching_every(touch_every);
-    let keyspace = Keyspace::new("").unwrap();
+    let keyspace = Keyspace::new("").expect("a short name");
     let action = *Digest::of(DigestFunction::Sha256, b"action").hash();
     let key = ActionKey { keyspace: keyspace.clone(), blobs: keyspace, action };
-    let entry = ActionEntry::new(DigestFunction::Sha256, ActionResult::default()).unwrap();
-    hot.put(&CX, &key, entry).await.unwrap();
+    let entry =
+        ActionEntry::new(DigestFunction::Sha256, ActionResult::default()).expect("well formed");
+    hot.put(&CX, &key, entry).await.expect("an answer");
     for _ in 0..5 {
-        assert!(hot.get(&CX, &key).await.unwrap().is_some());
+        assert!(hot.get(&CX, &key).await.expect("an answer").is_some());
     }
     counted.reads.load(Ordering::Relaxed)
 }

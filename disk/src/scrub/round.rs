@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::bookmark::{Bookmark, Turn};
 use crate::body_check::BodyCheck;
+use crate::error::is_unreadable;
 use crate::inventory::Inventory;
 use crate::io::{IoFile, OpenMode};
 use crate::key::RecordKey;
@@ -346,11 +347,6 @@ fn home_of(entry: &Entry) -> (bool, u32) {
 
 fn unreadable(error: &io::Error) -> Verdict {
     Verdict::Unnamed(format!("it cannot be read: {error}"))
-}
-
-/// Whether these bytes cannot be had, rather than that something is short for the moment.
-fn is_unreadable(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::{Finding, FindingKind, Verifier};
 use crate::error::DiskError;
-use crate::io::{DirEntry, IoFile, OpenMode, read_full};
+use crate::io::{DirEntry, IoFile, read_full};
 use crate::layout::{
     fan_of_hex, is_root_name, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name,
-    says_other_version,
+    says_another_version,
 };
 use crate::pack::{HEADER_BYTES, PackHeader};
+use crate::salt::most_named;
 
 /// What the names in a directory say.
 pub(super) struct Directory {
@@ -47,6 +48,12 @@ pub(super) struct NamedBlob {
 }
 
 impl Directory {
+    /// Of all packs and blob files.
+    pub(super) fn bytes(&self) -> u64 {
+        let packs: u64 = self.packs.values().map(|pack| pack.length).sum();
+        packs + self.blob_files.iter().map(|blob| blob.length).sum::<u64>()
+    }
+
     pub(super) fn read(verifier: &mut Verifier<'_>) -> Result<Self, DiskError> {
         let root = verifier.layout.data_dir().to_owned();
         for entry in verifier.names(&root)? {
@@ -110,7 +117,7 @@ impl Verifier<'_> {
                 continue;
             };
             let path = dir.join(&entry.name);
-            let open = self.io.open(&path, OpenMode::Read).and_then(|file| {
+            let open = self.open(&path).and_then(|file| {
                 let mut start = vec![0; HEADER_BYTES];
                 let filled = read_full(&*file, &mut start, 0)?;
                 start.truncate(filled);
@@ -128,23 +135,21 @@ impl Verifier<'_> {
         Ok(packs)
     }
 
-    /// The salt of the directory: what `LAYOUT` says, unless all packs agree on another.
+    /// The salt of the directory, as a start decides it: what most packs say goes over `LAYOUT`.
     fn salt(&mut self, packs: &BTreeMap<u32, NamedPack>) -> Result<u64, DiskError> {
         let said = self.layout.read_salt(&*self.io);
-        let salts: Vec<u64> =
-            packs.values().filter_map(NamedPack::header).map(|header| header.salt).collect();
-        let common = salts.first().filter(|first| salts.iter().all(|salt| salt == *first));
-        let reason = match (&said, common) {
+        let headers = packs.values().filter_map(NamedPack::header);
+        let voted = most_named(headers.map(|header| header.salt));
+        let (salt, reason) = match (&said, voted) {
             (Ok(Some(said)), None) => return Ok(*said),
-            (Ok(Some(said)), Some(_)) if salts.contains(said) => return Ok(*said),
-            (Ok(Some(_)), Some(_)) => "it says another salt than all packs do",
-            (Ok(None), Some(_)) => "missing or empty",
-            (Err(DiskError::Layout { found, .. }), Some(_)) if !says_other_version(found) => {
-                "no line that this version reads"
+            (Ok(Some(said)), Some(voted)) if *said == voted => return Ok(voted),
+            (Ok(Some(_)), Some(voted)) => (voted, "it says another salt than most packs do"),
+            (Ok(None), Some(voted)) => (voted, "missing or empty"),
+            (Err(DiskError::Layout { found, .. }), Some(voted)) if !says_another_version(found) => {
+                (voted, "no line that this version reads")
             }
             _ => return Err(self.no_salt(said)),
         };
-        let salt = common.copied().unwrap_or_default();
         let path = self.layout.layout_file();
         self.tell(Finding::new(FindingKind::BadLayout, &path, reason), |it| {
             let dir = it.layout.tmp_dir();

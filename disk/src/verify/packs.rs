@@ -7,7 +7,6 @@ use std::ops::Range;
 use super::directory::{Directory, NamedBlob, NamedPack};
 use super::{Finding, FindingKind, Verifier};
 use crate::error::DiskError;
-use crate::io::OpenMode;
 use crate::key::{RecordKey, RecordKind};
 use crate::pack::HEADER_BYTES;
 use crate::prologue::{Effect, Place, Prologue, PrologueError, announced_bytes};
@@ -126,7 +125,7 @@ impl Verifier<'_> {
         salt: u64,
         blob: &NamedBlob,
     ) -> io::Result<Option<(Option<RecordKey>, String)>> {
-        let file = self.io.open(&blob.path, OpenMode::Read)?;
+        let file = self.open(&blob.path)?;
         let mut window = Window::new(&*file, blob.length);
         let prologue = match read_prologue(&mut window, Place::in_file(salt))? {
             Ok(prologue) => prologue,

@@ -167,7 +167,7 @@ fn the_limit_holds_under_concurrent_writers() {
                     for round in 0..60 {
                         let seed = writer * 1_000 + round;
                         if round % 6 == 0 {
-                            put_large(engine, &noise(seed, MIB as usize + 100_000));
+                            put_large(engine, &noise(seed, (1 << 20) + 100_000));
                         } else {
                             put_blob(engine, &noise(seed, 60_000));
                         }

@@ -16,5 +16,6 @@ mod round_trip;
 mod scrub;
 mod sim_disk;
 mod simulation;
+mod start;
 mod support;
 mod verify;

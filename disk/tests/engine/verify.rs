@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_disk::{
-    Content, DiskError, Finding, FindingKind, Io, RealIo, RecordKey, Repair, Verified, verify,
+    Content, DiskError, Finding, FindingKind, Io, RealIo, RecordKey, Repair, Unwatched, Verified,
+    Watch, verify,
 };
+use proptest::prelude::*;
 use tempfile::{TempDir, tempdir};
 
 use crate::support::{
@@ -17,8 +20,10 @@ use crate::support::{
 fn look(data_dir: &Path, repair: Repair) -> (Verified, Vec<Finding>) {
     let io: Arc<dyn Io> = Arc::new(RealIo);
     let mut findings = Vec::new();
-    let verified =
-        verify(data_dir, repair, &io, &mut |finding| findings.push(finding.clone())).unwrap();
+    let verified = verify(data_dir, repair, &io, Arc::new(Unwatched), &mut |finding| {
+        findings.push(finding.clone());
+    })
+    .unwrap();
     (verified, findings)
 }
 
@@ -110,23 +115,54 @@ fn a_sound_directory_has_no_findings_and_stays_as_it_is() {
     assert_eq!(assert_never_wrong(sample.dir.path(), &sample, "sound"), sample.served.len() - 1);
 }
 
+#[derive(Default, Debug)]
+struct Counted {
+    planned: AtomicU64,
+    read: AtomicU64,
+}
+
+impl Watch for Counted {
+    fn planned(&self, bytes: u64) {
+        self.planned.fetch_add(bytes, Ordering::Relaxed);
+    }
+    fn read(&self, bytes: u64) {
+        self.read.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_watches_is_told_how_much_there_is_and_how_much_was_read() {
+    let sample = sample();
+    let io: Arc<dyn Io> = Arc::new(RealIo);
+    let watch = Arc::new(Counted::default());
+    let told = Arc::clone(&watch);
+    let verified = verify(sample.dir.path(), Repair::No, &io, told, &mut |_| {}).unwrap();
+    assert_eq!(watch.planned.load(Ordering::Relaxed), verified.bytes);
+    let read = watch.read.load(Ordering::Relaxed);
+    assert!(read >= verified.bytes && read < verified.bytes * 2, "{read} of {}", verified.bytes);
+}
+
 #[test]
 fn a_directory_that_is_open_or_none_of_larders_is_refused() {
     let io: Arc<dyn Io> = Arc::new(RealIo);
     let dir = tempdir().unwrap();
     let engine = open(dir.path());
-    let refused = verify(dir.path(), Repair::Yes, &io, &mut |_| {}).unwrap_err();
+    let refused =
+        verify(dir.path(), Repair::Yes, &io, Arc::new(Unwatched), &mut |_| {}).unwrap_err();
     assert!(matches!(refused, DiskError::Locked { .. }), "{refused}");
     drop(engine);
-    verify(dir.path(), Repair::Yes, &io, &mut |_| {}).unwrap();
+    verify(dir.path(), Repair::Yes, &io, Arc::new(Unwatched), &mut |_| {}).unwrap();
     let other = tempdir().unwrap();
     std::fs::write(other.path().join("thesis.tex"), "").unwrap();
-    let refused = verify(other.path(), Repair::Yes, &io, &mut |_| {}).unwrap_err();
+    let refused =
+        verify(other.path(), Repair::Yes, &io, Arc::new(Unwatched), &mut |_| {}).unwrap_err();
     assert!(matches!(refused, DiskError::NoDataDir { .. }), "{refused}");
     assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 1);
-    verify(&other.path().join("absent"), Repair::Yes, &io, &mut |_| {}).unwrap_err();
+    verify(&other.path().join("absent"), Repair::Yes, &io, Arc::new(Unwatched), &mut |_| {})
+        .unwrap_err();
     std::fs::write(dir.path().join("LAYOUT"), "larder-disk 2 00000000000000ff\n").unwrap();
-    let refused = verify(dir.path(), Repair::Yes, &io, &mut |_| {}).unwrap_err();
+    let refused =
+        verify(dir.path(), Repair::Yes, &io, Arc::new(Unwatched), &mut |_| {}).unwrap_err();
     assert!(matches!(refused, DiskError::Layout { .. }), "{refused}");
 }
 
@@ -208,7 +244,9 @@ fn a_pack_that_is_cut_anywhere_is_told_and_mended() {
             assert_never_wrong(copy.path(), &sample, &format!("{length} B"));
             std::fs::remove_dir_all(copy.path().join("index")).unwrap();
             // The engine begins another one where this is gone.
-            pack_files(copy.path()).iter().for_each(|path| std::fs::remove_file(path).unwrap());
+            for path in pack_files(copy.path()) {
+                std::fs::remove_file(path).unwrap();
+            }
         }
     }
 }
@@ -339,4 +377,80 @@ fn an_index_that_cannot_be_used_is_removed() {
     assert!(look(sample.dir.path(), Repair::Yes).0.is_sound());
     assert!(!index.exists() && look(sample.dir.path(), Repair::No).1.is_empty());
     assert_eq!(assert_never_wrong(sample.dir.path(), &sample, "index"), sample.served.len() - 1);
+}
+
+/// What happens to a file.
+#[derive(Clone, Debug)]
+enum Harm {
+    /// Bytes from somewhere on are overwritten.
+    Overwrite { at: prop::sample::Index, with: Vec<u8> },
+    /// Its end is lost.
+    Cut(prop::sample::Index),
+    /// Something follows it.
+    Grow(Vec<u8>),
+    /// A piece is written where another should be, as by a drive that mistakes the block.
+    Misplace { from: prop::sample::Index, to: prop::sample::Index, length: usize },
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    let bytes = || prop::collection::vec(any::<u8>(), 1..200);
+    let place = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (place(), bytes()).prop_map(|(at, with)| Harm::Overwrite { at, with }),
+        2 => place().prop_map(Harm::Cut),
+        1 => bytes().prop_map(Harm::Grow),
+        2 => (place(), place(), 1..600_usize)
+            .prop_map(|(from, to, length)| Harm::Misplace { from, to, length }),
+    ]
+}
+
+fn suffer(bytes: &mut Vec<u8>, harm: &Harm) {
+    let length = bytes.len();
+    match harm {
+        Harm::Overwrite { at, with } => {
+            let at = at.index(length);
+            let end = length.min(at + with.len());
+            bytes[at..end].copy_from_slice(&with[..end - at]);
+        }
+        Harm::Cut(at) => bytes.truncate(at.index(length)),
+        Harm::Grow(more) => bytes.extend_from_slice(more),
+        Harm::Misplace { from, to, length: wanted } => {
+            let (from, to) = (from.index(length), to.index(length));
+            let wanted = (*wanted).min(length - from).min(length - to);
+            bytes.copy_within(from..from + wanted, to);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_to_the_files_is_told_and_mended_and_no_wrong_byte_is_served(
+        harms in prop::collection::vec((0..3_usize, harm()), 1..4),
+        mends in any::<bool>(),
+    ) {
+        let sample = sample();
+        let root = sample.dir.path();
+        let files = [&pack_files(root)[..], &blob_files(root)[..]].concat();
+        let whole: Vec<_> = files.iter().map(|path| std::fs::read(path).unwrap()).collect();
+        let mut harmed = whole.clone();
+        for (file, harm) in &harms {
+            // A second cut may have left nothing to harm.
+            if !harmed[*file].is_empty() {
+                suffer(&mut harmed[*file], harm);
+            }
+        }
+        for (path, bytes) in files.iter().zip(&harmed) {
+            std::fs::write(path, bytes).unwrap();
+        }
+        let (told, findings) = look(root, Repair::No);
+        prop_assert_eq!(told.is_sound(), harmed == whole, "{:?}", findings);
+        if mends {
+            prop_assert!(look(root, Repair::Yes).0.is_sound());
+            let (again, findings) = look(root, Repair::No);
+            prop_assert!(again.is_sound() && again.wrong == 0, "{:?}", findings);
+        }
+        assert_never_wrong(root, &sample, "harmed");
+    }
 }

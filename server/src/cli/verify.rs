@@ -1,10 +1,11 @@
 //! `larder verify`: reads all that a stopped server's directory holds; each finding is a line, the counts come last.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_disk::{DiskError, Io, RealIo, Repair, Verified, verify};
+use indicatif::{ProgressBar, ProgressStyle};
+use larder_disk::{DiskError, Io, RealIo, Repair, Verified, Watch, verify};
 
 use crate::config::ByteSize;
 
@@ -27,16 +28,45 @@ pub(super) enum Verdict {
 /// Reads `data_dir`, and mends it if asked.
 pub(super) fn run(data_dir: &Path, repair: Repair) -> Result<Verdict, VerifyError> {
     let io: Arc<dyn Io> = Arc::new(RealIo);
-    let mut out = io::stdout().lock();
+    let bar = bar();
+    let watch = Arc::new(BarWatch(bar.clone()));
+    let mut out = io::stdout();
     let mut printed = Ok(());
-    let verified = verify(data_dir, repair, &io, &mut |finding| {
+    let verified = verify(data_dir, repair, &io, watch, &mut |finding| {
         if printed.is_ok() {
-            printed = writeln!(out, "{finding}");
+            // A terminal may show both: the bar makes way for the line.
+            printed = bar.suspend(|| writeln!(out, "{finding}"));
         }
-    })?;
+    });
+    bar.finish_and_clear();
+    let verified = verified?;
     printed?;
     write!(out, "{}", counts(&verified, repair))?;
     Ok(if verified.is_sound() { Verdict::Sound } else { Verdict::Wrong })
+}
+
+/// On standard error, where that is a terminal; it shows nothing otherwise.
+fn bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template =
+        "{bar:30} {binary_bytes} of {binary_total_bytes}, {binary_bytes_per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(template);
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Moves the bar.
+#[derive(Debug)]
+struct BarWatch(ProgressBar);
+
+impl Watch for BarWatch {
+    fn planned(&self, bytes: u64) {
+        self.0.set_length(bytes);
+    }
+    fn read(&self, bytes: u64) {
+        self.0.inc(bytes);
+    }
 }
 
 fn counts(verified: &Verified, repair: Repair) -> String {

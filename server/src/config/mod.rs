@@ -26,7 +26,7 @@ pub use self::settings::{Fallback, SETTINGS, Setting};
 pub use self::size::{ByteSize, ByteSizeError};
 pub use self::sources::Sources;
 pub use self::text::{example_toml, settings_toml};
-use self::value::{DurabilityWord, Value as _};
+use self::value::{DurabilityWord, Value};
 
 /// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
 /// under the name of the field.
@@ -146,7 +146,7 @@ impl Config {
             ("max_size", Some(self.max_size.show())),
             ("eviction", Some(self.eviction.show())),
             ("min_free_disk", Some(self.min_free_disk.show())),
-            ("trace_file", self.trace_file.as_ref().map(|path| path.show())),
+            ("trace_file", self.trace_file.as_ref().map(Value::show)),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline, outline};
-use larder_cas::RequestCx;
+use larder_cas::{RequestCx, blocking};
 use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use larder_protos::services::action_cache_server::ActionCache;
+use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
@@ -40,7 +41,9 @@ impl ActionCache for ActionCacheService {
             needed_bytes += MAX_INLINED_BYTES;
         }
         hold.cover(needed_bytes).await.map_err(grpc_status)?;
-        let mut result = entry.result().clone();
+        let encoded_bytes = entry.encoded().len();
+        let copy = move || entry.result().clone();
+        let mut result = blocking::run_sized(encoded_bytes, copy).await.map_err(grpc_status)?;
         let hints = InlineHints {
             stdout: request.inline_stdout,
             stderr: request.inline_stderr,
@@ -63,9 +66,15 @@ impl ActionCache for ActionCacheService {
             return Err(Status::invalid_argument("the request has no action_result"));
         };
         let cx = RequestCx::RAW;
-        let mut outlined = result.clone();
+        let encoded_bytes = result.encoded_len();
+        let copy = move || (result.clone(), result);
+        let copied = blocking::run_sized(encoded_bytes, copy).await;
+        let (mut outlined, result) = copied.map_err(grpc_status)?;
         outline(&cx, &key, &mut outlined, &*self.0.blobs).await.map_err(grpc_status)?;
-        let entry = ActionEntry::new(key.action.function(), outlined).map_err(grpc_status)?;
+        let function = key.action.function();
+        let renew = move || ActionEntry::new(function, outlined);
+        let renewed = blocking::run_sized(encoded_bytes, renew).await.map_err(grpc_status)?;
+        let entry = renewed.map_err(grpc_status)?;
         self.0.actions.put(&cx, &key, entry).await.map_err(grpc_status)?;
         Ok(Response::new(result))
     }

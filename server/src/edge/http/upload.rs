@@ -2,7 +2,7 @@
 
 use ::http::{Response, StatusCode};
 use larder_action_cache::{ActionEntry, MalformedResult, OutlineError, outline};
-use larder_cas::{Encoding, ErrorClass, RequestCx, StoreError, UntrustedPayload};
+use larder_cas::{Encoding, ErrorClass, RequestCx, StoreError, UntrustedPayload, blocking};
 use larder_protos::Digest;
 use tonic::body::Body;
 
@@ -71,11 +71,15 @@ async fn store_action_result(
     let encoded = body::whole(&mut decoded, MAX_ACTION_RESULT_BYTES, &hold).await?;
     let function = target.hash.function();
     let (cx, key) = (RequestCx::RAW, target.partition.action(target.hash));
-    let mut entry = ActionEntry::parse(function, encoded)?;
+    let encoded_bytes = encoded.len();
+    let parse = move || ActionEntry::parse(function, encoded);
+    let mut entry = blocking::run_sized(encoded_bytes, parse).await??;
     if entry.has_inlined_bytes() {
-        let mut result = entry.result().clone();
+        let copy = move || entry.result().clone();
+        let mut result = blocking::run_sized(encoded_bytes, copy).await?;
         outline(&cx, &key, &mut result, &*target.shared.blobs).await?;
-        entry = ActionEntry::new(function, result)?;
+        let renew = move || ActionEntry::new(function, result);
+        entry = blocking::run_sized(encoded_bytes, renew).await??;
     }
     target.shared.actions.put(&cx, &key, entry).await?;
     Ok(())
