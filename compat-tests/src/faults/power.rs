@@ -11,7 +11,7 @@ use crate::larder::Larder;
 use crate::process;
 use crate::report::Report;
 
-/// Has xfs_io, which shuts down ext4 too.
+/// Has `xfs_io`, which shuts down ext4 too.
 const XFS: DebianPackage = DebianPackage { program: "mkfs.xfs", package: "xfsprogs" };
 
 const FILE_SYSTEMS: [(&str, &[&str], u64); 2] =

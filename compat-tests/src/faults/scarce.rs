@@ -127,7 +127,7 @@ fn read_only(bench: &mut Bench<'_>) -> Result<String, CompatError> {
     bench.oracle.load(address, |_| Ok(begun.elapsed().as_millis() > 500))?;
     bench.verify(&server, Promise::Acknowledged)?;
     let codes = bench.oracle.codes.clone();
-    bench.expect(codes.get(&503).is_some(), format!("expected refused writes, got {codes:?}"));
+    bench.expect(codes.contains_key(&503), format!("expected refused writes, got {codes:?}"));
     server.crash()?;
     mount.unmount()?;
     mount.mount()?;
