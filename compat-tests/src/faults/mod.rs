@@ -65,21 +65,6 @@ fn case(
 }
 
 impl Bench<'_> {
-    /// How a server of this case is started; `data_dir` is where the fault is.
-    fn launch(&self, data_dir: &Path, durability: &str) -> Launch {
-        let settings = vec![
-            ("durability", durability.to_owned()),
-            ("sync_interval", format!("{SYNC_INTERVAL_MS}ms")),
-            ("max_size", "1GiB".to_owned()),
-            // The file systems of these cases are smaller than what is kept free by default.
-            ("min_free_disk", "0".to_owned()),
-            // What is read comes from the disk.
-            ("hot.capacity", "1KiB".to_owned()),
-            ("hot.max_blob_size", "1KiB".to_owned()),
-        ];
-        Launch { wrapper: Vec::new(), settings, data_dir: data_dir.to_owned() }
-    }
-
     fn verify(&mut self, server: &Larder, promise: Promise) -> Result<(), CompatError> {
         self.unmet.extend(self.oracle.verify(server.address(), promise)?);
         Ok(())
@@ -92,9 +77,24 @@ impl Bench<'_> {
     }
 }
 
+/// How a server of this case is started; `data_dir` is where the fault is.
+fn launch(data_dir: &Path, durability: &str) -> Launch {
+    let settings = vec![
+        ("durability", durability.to_owned()),
+        ("sync_interval", format!("{SYNC_INTERVAL_MS}ms")),
+        ("max_size", "1GiB".to_owned()),
+        // The file systems of these cases are smaller than what is kept free by default.
+        ("min_free_disk", "0".to_owned()),
+        // What is read comes from the disk.
+        ("hot.capacity", "1KiB".to_owned()),
+        ("hot.max_blob_size", "1KiB".to_owned()),
+    ];
+    Launch { wrapper: Vec::new(), settings, data_dir: data_dir.to_owned() }
+}
+
 /// Kills the server amid a load, again and again, on the same data.
 fn kill(bench: &mut Bench<'_>, durability: &str) -> Result<String, CompatError> {
-    let launch = bench.launch(&bench.dir.join("data"), durability);
+    let launch = launch(&bench.dir.join("data"), durability);
     let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
     let kills = KILLS * bench.lab.rounds();
     for round in 0..kills {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::mount::Mount;
-use super::{Bench, DURABILITIES, NAME, Promise, SYNC_INTERVAL_MS, case};
+use super::{Bench, DURABILITIES, NAME, Promise, SYNC_INTERVAL_MS, case, launch};
 use crate::error::CompatError;
 use crate::install::DebianPackage;
 use crate::lab::Lab;
@@ -48,7 +48,7 @@ fn cut(
     durability: &str,
 ) -> Result<String, CompatError> {
     let mount = Mount::image(&bench.dir, mkfs, mib)?;
-    let launch = bench.launch(&mount.point.join("data"), durability);
+    let launch = launch(&mount.point.join("data"), durability);
     let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
     let cuts = CUTS * bench.lab.rounds();
     for round in 0..cuts {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::http::Connection;
 use super::mount::Mount;
-use super::{Bench, NAME, Promise, case};
+use super::{Bench, NAME, Promise, case, launch};
 use crate::error::CompatError;
 use crate::lab::Lab;
 use crate::larder::Larder;
@@ -27,7 +27,7 @@ pub(super) fn run(lab: &Lab, report: &mut Report<'_>) {
 /// A disk smaller than the limit: what comes evicts what was; then others fill it, and go again.
 fn full_disk(bench: &mut Bench<'_>) -> Result<String, CompatError> {
     let mount = Mount::memory(&bench.dir, 32)?;
-    let launch = bench.launch(&mount.point.join("data"), "sync");
+    let launch = launch(&mount.point.join("data"), "sync");
     let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
     let address = server.address();
     // Some three times the disk.
@@ -81,7 +81,7 @@ fn fill(path: &Path) -> Result<u64, CompatError> {
 
 /// So few descriptors that idle clients take them all.
 fn few_descriptors(bench: &mut Bench<'_>) -> Result<String, CompatError> {
-    let mut launch = bench.launch(&bench.dir.join("data"), "sync");
+    let mut launch = launch(&bench.dir.join("data"), "sync");
     let shell = "ulimit -n 72; exec \"$@\"";
     launch.wrapper = ["sh", "-c", shell, "sh"].map(str::to_owned).to_vec();
     let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
@@ -117,7 +117,7 @@ fn few_descriptors(bench: &mut Bench<'_>) -> Result<String, CompatError> {
 fn read_only(bench: &mut Bench<'_>) -> Result<String, CompatError> {
     let mkfs = ["mkfs.ext4", "-q", "-F", "-e", "remount-ro"];
     let mount = Mount::image(&bench.dir, &mkfs, 128)?;
-    let launch = bench.launch(&mount.point.join("data"), "sync");
+    let launch = launch(&mount.point.join("data"), "sync");
     let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
     let address = server.address();
     bench.oracle.load(address, |acknowledged| Ok(acknowledged >= 100))?;

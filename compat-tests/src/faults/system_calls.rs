@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Bench, Oracle, Promise, case};
+use super::{Bench, Oracle, Promise, case, launch};
 use crate::error::CompatError;
 use crate::install::DebianPackage;
 use crate::lab::Lab;
@@ -66,7 +66,7 @@ fn kill_at(bench: &mut Bench<'_>) -> Result<String, CompatError> {
     for (index, call) in CALLS.into_iter().enumerate() {
         for number in NUMBERS.into_iter().chain((0..bench.lab.rounds() - 1).map(|more| 20 + more)) {
             // On what the runs before left, so that starts are hit as well.
-            let mut launch = bench.launch(&data_dir, ["sync", "interval"][index % 2]);
+            let mut launch = launch(&data_dir, ["sync", "interval"][index % 2]);
             launch.wrapper = strace(call, &format!("signal=KILL:when={number}"));
             let mut server = Larder::launch_unready(bench.lab, &bench.dir, launch)?;
             while !server.has_ended()? && !server.is_ready() {
@@ -99,7 +99,7 @@ fn fail_at(bench: &mut Bench<'_>) -> Result<String, CompatError> {
         for number in [1, 4] {
             let data_dir = bench.dir.join(format!("{call}-{errno}-{number}"));
             bench.oracle = Oracle::default();
-            let launch = bench.launch(&data_dir, "sync");
+            let launch = launch(&data_dir, "sync");
             let mut server = Larder::launch(bench.lab, &bench.dir, launch)?;
             let address = server.address();
             bench.oracle.load(address, |acknowledged| Ok(acknowledged >= 30))?;
