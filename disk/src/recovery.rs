@@ -6,12 +6,13 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::durable::sync_names;
-use crate::error::DiskError;
+use crate::error::{DiskError, is_unreadable};
 use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
@@ -142,15 +143,34 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
             continue;
         };
         let path = layout.pack_file(id);
-        let file = io.open(&path, OpenMode::ReadWrite).map_err(DiskError::io("open", &path))?;
+        let Some(file) = unless_unreadable(io.open(&path, OpenMode::ReadWrite), "open", &path)?
+        else {
+            continue;
+        };
         let mut bytes = [0; HEADER_BYTES];
-        read_full(&*file, &mut bytes, 0).map_err(DiskError::io("read", &path))?;
+        unless_unreadable(read_full(&*file, &mut bytes, 0), "read", &path)?;
         let salt =
             PackHeader::parse(&bytes).filter(|header| header.id == id).map(|header| header.salt);
         packs.insert(id, FoundPack { pack: Arc::new(Pack::new(id, file)), length, salt });
     }
     report_foreign(&dir, foreign);
     Ok(packs)
+}
+
+/// What cannot be read is passed over: the rest of the store is worth more than a clean conscience. Any other error is one.
+fn unless_unreadable<T>(
+    done: io::Result<T>,
+    operation: &'static str,
+    path: &Path,
+) -> Result<Option<T>, DiskError> {
+    match done {
+        Err(error) if is_unreadable(&error) => {
+            let path = path.display();
+            tracing::error!(%path, %error, "the disk cannot read it; going on without it");
+            Ok(None)
+        }
+        done => done.map(Some).map_err(DiskError::io(operation, path)),
+    }
 }
 
 /// Leaves out what has a pack's name and neither its header nor a record.
@@ -185,7 +205,8 @@ fn find_files(io: &dyn Io, layout: &Layout) -> Result<HashMap<u64, FoundFile>, D
         };
         let dir = layout.blob_dir(fan);
         let mut foreign = 0;
-        for entry in io.list(&dir).map_err(DiskError::io("list", &dir))? {
+        let entries = unless_unreadable(io.list(&dir), "list", &dir)?.unwrap_or_default();
+        for entry in entries {
             let parsed = entry.name.to_str().and_then(parse_blob_name);
             let (Some((hash_hex, sequence)), Some(length)) = (parsed, entry.file_bytes) else {
                 foreign += 1;
@@ -200,7 +221,7 @@ fn find_files(io: &dyn Io, layout: &Layout) -> Result<HashMap<u64, FoundFile>, D
     Ok(files)
 }
 
-fn report_foreign(dir: &std::path::Path, count: u32) {
+fn report_foreign(dir: &Path, count: u32) {
     if count > 0 {
         tracing::info!(dir = %dir.display(), count, "names that are not Larder's are left alone");
     }
@@ -235,7 +256,14 @@ impl Replay<'_> {
             };
             let scan = Scan { pack: Arc::clone(&found.pack), from: covered, length: found.length };
             if Some(*id) == last {
-                let (good_end, torn) = self.loader.scan(&scan, Bodies::Checked)?;
+                let (good_end, torn) = match self.loader.scan(&scan, Bodies::Checked) {
+                    Err(DiskError::Io { source, path, .. }) if is_unreadable(&source) => {
+                        let path = path.display();
+                        tracing::error!(%path, error = %source, "the end of the last pack cannot be read; beginning another");
+                        continue;
+                    }
+                    scanned => scanned?,
+                };
                 self.disarm(found, &torn, good_end)?;
                 if found.salt == Some(self.inventory.salt) {
                     active = Some((found, good_end));

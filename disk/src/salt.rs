@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::DiskError;
+use crate::error::{DiskError, is_unreadable};
 use crate::io::Io;
 use crate::layout::{Layout, says_another_version};
 
@@ -20,6 +20,9 @@ pub(crate) fn ask(io: &dyn Io, layout: &Layout) -> Result<Said, DiskError> {
         {
             let path = layout.data_dir().join("LAYOUT");
             Ok(Err(DiskError::Layout { path, found }))
+        }
+        Err(DiskError::Io { operation, path, source }) if is_unreadable(&source) => {
+            Ok(Err(DiskError::Io { operation, path, source }))
         }
         said => said.map(Ok),
     }

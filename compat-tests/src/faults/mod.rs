@@ -77,7 +77,7 @@ impl Bench<'_> {
     }
 }
 
-/// How a server of this case is started; `data_dir` is where the fault is.
+/// How a server is started; `data_dir` is where the fault is.
 fn launch(data_dir: &Path, durability: &str) -> Launch {
     let settings = vec![
         ("durability", durability.to_owned()),

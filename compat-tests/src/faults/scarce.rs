@@ -140,7 +140,7 @@ fn read_only(bench: &mut Bench<'_>) -> Result<String, CompatError> {
 }
 
 /// What a process has spent, in hundredths of a second (proc(5), fields 14 and 15 of `stat`).
-fn cpu_ticks(pid: u32) -> Result<u64, CompatError> {
+pub(super) fn cpu_ticks(pid: u32) -> Result<u64, CompatError> {
     let path = PathBuf::from(format!("/proc/{pid}/stat"));
     let stat = process::read(&path)?;
     let fields = stat.rsplit(')').next().unwrap_or_default();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use larder_protos::{Digest, DigestFunction};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::codec::{Codec, Content};
 use crate::io::{Io, OpenMode, RealIo, write_full};
@@ -93,4 +95,61 @@ fn bodies_larger_than_a_window_are_stepped_over_and_checked() {
     damaged[usize::try_from(offsets[2]).unwrap() - 1] ^= 1;
     assert_eq!(scan(&damaged, Bodies::Trusted).offsets, offsets);
     assert_eq!(scan(&damaged, Bodies::Checked).offsets, [offsets[0], offsets[2], offsets[3]]);
+}
+
+/// One change of a pack: what is done, where, to how much, and a number more.
+type Mutation = (u8, usize, usize, usize);
+
+fn mutate(bytes: &mut Vec<u8>, (kind, at, length, to): Mutation) {
+    if bytes.len() <= HEADER_BYTES {
+        return;
+    }
+    let at = at % bytes.len();
+    let end = (at + length % 400 + 1).min(bytes.len());
+    let to = to % bytes.len();
+    match kind {
+        0 => bytes[at] ^= 1 << (length % 8),
+        1 => bytes[at..end].fill(0),
+        2 => bytes.truncate(at),
+        3 => bytes.extend_from_within(at..end),
+        4 => {
+            let piece = bytes[at..end].to_vec();
+            bytes.splice(to..to, piece);
+        }
+        5 => {
+            let piece = bytes[at..end].to_vec();
+            let room = piece.len().min(bytes.len() - to);
+            bytes[to..to + room].copy_from_slice(&piece[..room]);
+        }
+        _ => drop(bytes.drain(at..end)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn of_a_changed_pack_only_what_is_whole_is_found(
+        sizes in proptest::collection::vec(0_usize..900, 1..6),
+        mutations in proptest::collection::vec(
+            (0_u8..7, any::<usize>(), any::<usize>(), any::<usize>()), 1..4),
+    ) {
+        let (original, offsets) = pack_of(&sizes);
+        let mut ends = offsets[1..].to_vec();
+        ends.push(original.len() as u64);
+        let mut changed = original.clone();
+        for mutation in mutations {
+            mutate(&mut changed, mutation);
+        }
+        let scanned = scan(&changed, Bodies::Checked);
+        prop_assert!(scanned.good_end <= (changed.len() as u64).max(HEADER_BYTES as u64));
+        for found in scanned.offsets {
+            let record = offsets.iter().position(|offset| *offset == found);
+            let end = record.map(|record| ends[record]);
+            let range = usize::try_from(found).unwrap()..usize::try_from(end.unwrap()).unwrap();
+            prop_assert!(changed.get(range.clone()) == original.get(range), "at {}", found);
+        }
+        // A scan that does not look at bodies ends as well.
+        scan(&changed, Bodies::Trusted);
+    }
 }

@@ -153,6 +153,48 @@ fn without_descriptors_a_large_read_is_a_matter_of_capacity() {
     assert!(get(&engine, &key).unwrap().unwrap() == content);
 }
 
+#[test]
+fn what_the_disk_cannot_read_is_a_miss_and_heals() {
+    let dir = tempdir().unwrap();
+    let io = FaultyIo::default();
+    let engine = open_with(options(dir.path()), io.clone());
+    let contents = [noise(1, 1_000), noise(2, (1 << 20) + 9)];
+    let keys = [put_blob(&engine, &contents[0]), put_large(&engine, &contents[1])];
+    io.fail(Fault::new(Call::Read, EIO));
+    for key in &keys {
+        assert_eq!(get(&engine, key).unwrap_err().class(), DiskErrorClass::Corrupt);
+        assert!(!engine.contains(key));
+        assert_eq!(get(&engine, key).unwrap(), None);
+    }
+    io.heal();
+    put_blob(&engine, &contents[0]);
+    put_large(&engine, &contents[1]);
+    for (key, content) in keys.iter().zip(&contents) {
+        assert!(get(&engine, key).unwrap().as_ref() == Some(content));
+    }
+    assert!(engine.usage().io_errors >= 2);
+}
+
+#[test]
+fn a_start_goes_on_without_what_the_disk_cannot_read() {
+    for (only, lost) in [("LAYOUT", 0), ("00000001.pack", 1)] {
+        let dir = tempdir().unwrap();
+        let engine = open(dir.path());
+        let (small, large) = (noise(1, 1_000), noise(2, (1 << 20) + 9));
+        let keys = [put_blob(&engine, &small), put_large(&engine, &large)];
+        drop(engine);
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        let io = FaultyIo::default();
+        io.fail(Fault { only, ..Fault::new(Call::Read, EIO) });
+        let engine = open_with(options(dir.path()), io.clone());
+        engine.wait_loaded();
+        let there = keys.iter().filter(|key| engine.contains(key)).count();
+        assert_eq!(there, 2 - lost, "{only}");
+        let new = put_blob(&engine, b"new");
+        assert_eq!(get(&engine, &new).unwrap().unwrap(), b"new", "{only}");
+    }
+}
+
 /// Flips a bit of a file.
 pub(crate) fn rot(path: &Path, at: u64) {
     let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();

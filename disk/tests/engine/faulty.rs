@@ -1,7 +1,7 @@
 //! [`FaultyIo`]: real files on a disk that fails when it is told to.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use larder_disk::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
@@ -18,6 +18,7 @@ pub(crate) const EDQUOT: i32 = 122;
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Call {
     Open,
+    Read,
     Write,
     SyncData,
     SyncDir,
@@ -33,11 +34,13 @@ pub(crate) struct Fault {
     pub(crate) errno: i32,
     /// How many bytes a failing write leaves behind.
     pub(crate) partial_bytes: usize,
+    /// What the path of the file ends with.
+    pub(crate) only: &'static str,
 }
 
 impl Fault {
     pub(crate) fn new(call: Call, errno: i32) -> Self {
-        Self { call, after: 0, errno, partial_bytes: 0 }
+        Self { call, after: 0, errno, partial_bytes: 0, only: "" }
     }
 }
 
@@ -56,8 +59,10 @@ impl FaultyIo {
         self.faults.lock().clear();
     }
 
-    fn check(&self, call: Call) -> Result<(), Fault> {
-        for fault in self.faults.lock().iter_mut().filter(|fault| fault.call == call) {
+    fn check(&self, call: Call, path: &Path) -> Result<(), Fault> {
+        let path = path.to_string_lossy();
+        let is_meant = |fault: &&mut Fault| fault.call == call && path.ends_with(fault.only);
+        for fault in self.faults.lock().iter_mut().filter(is_meant) {
             if fault.after == 0 {
                 return Err(*fault);
             }
@@ -66,15 +71,16 @@ impl FaultyIo {
         Ok(())
     }
 
-    fn pass(&self, call: Call) -> io::Result<()> {
-        self.check(call).map_err(|fault| io::Error::from_raw_os_error(fault.errno))
+    fn pass(&self, call: Call, path: &Path) -> io::Result<()> {
+        self.check(call, path).map_err(|fault| io::Error::from_raw_os_error(fault.errno))
     }
 }
 
 impl Io for FaultyIo {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
-        self.pass(Call::Open)?;
-        Ok(Arc::new(FaultyFile { file: RealIo.open(path, mode)?, io: self.clone() }))
+        self.pass(Call::Open, path)?;
+        let (file, path) = (RealIo.open(path, mode)?, path.to_owned());
+        Ok(Arc::new(FaultyFile { file, path, io: self.clone() }))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealIo.create_dir_all(path)
@@ -92,7 +98,7 @@ impl Io for FaultyIo {
         RealIo.remove_dir_all(path)
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.pass(Call::SyncDir)?;
+        self.pass(Call::SyncDir, path)?;
         RealIo.sync_dir(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
@@ -112,15 +118,17 @@ impl Io for FaultyIo {
 #[derive(Debug)]
 struct FaultyFile {
     file: Arc<dyn IoFile>,
+    path: PathBuf,
     io: FaultyIo,
 }
 
 impl IoFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.io.pass(Call::Read, &self.path)?;
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        let Err(fault) = self.io.check(Call::Write) else {
+        let Err(fault) = self.io.check(Call::Write, &self.path) else {
             return self.file.write_at(slices, offset);
         };
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
@@ -134,11 +142,11 @@ impl IoFile for FaultyFile {
         self.file.len_bytes()
     }
     fn truncate(&self, length_bytes: u64) -> io::Result<()> {
-        self.io.pass(Call::Truncate)?;
+        self.io.pass(Call::Truncate, &self.path)?;
         self.file.truncate(length_bytes)
     }
     fn sync_data(&self) -> io::Result<()> {
-        self.io.pass(Call::SyncData)?;
+        self.io.pass(Call::SyncData, &self.path)?;
         self.file.sync_data()
     }
 }

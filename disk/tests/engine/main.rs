@@ -8,6 +8,7 @@ mod gated;
 mod keeping;
 mod loading;
 mod model;
+mod mutations;
 mod oracle;
 mod random;
 mod recovery;

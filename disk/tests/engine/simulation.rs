@@ -303,6 +303,6 @@ fn random_workloads_agree_with_the_oracle() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how a person asks a test for more")]
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap())
 }
