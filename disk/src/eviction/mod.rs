@@ -1,7 +1,7 @@
 //! Eviction: which records make room for others, and which are appended again. Pure; the engine and [`Simulation`] share it.
 //!
 //! Space in a log is given back a unit at a time: a pack, or a blob file. So a policy answers two questions. The first is the
-//! [`Cut`](cut::Cut): which entries are worth keeping, by their recency and hits. The second is the [`Plan`](plan::Plan): in which
+//! `Cut`: which entries are worth keeping, by their recency and hits. The second is the `Plan`: in which
 //! units the smallest part is worth keeping. Those units go; what is worth keeping in them is appended again as far as the write
 //! budget reaches. Source: docs/adr/0008-eviction.md.
 
