@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_disk::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
+use larder_disk::{DirEntry, Io, IoFile, OpenMode, RealIo};
 use parking_lot::{Condvar, Mutex};
 
 use crate::faulty::{EIO, EMFILE};
@@ -56,6 +56,8 @@ impl GatedIo {
 }
 
 impl Io for GatedIo {
+    crate::support::io_passes_names_on!();
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
         self.pass();
         if self.state.0.lock().refuses_files && path.to_str().unwrap().contains("/blobs/") {
@@ -64,36 +66,15 @@ impl Io for GatedIo {
         let file = RealIo.open(path, mode)?;
         Ok(Arc::new(GatedFile { file, path: path.to_owned(), io: self.clone() }))
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.create_dir_all(path)
-    }
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.pass();
         RealIo.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealIo.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealIo.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        RealIo.lock(path)
     }
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         RealIo.free_bytes(path)
     }
     fn unix_ms(&self) -> u64 {
         RealIo.unix_ms()
-    }
-    fn salt(&self) -> u64 {
-        RealIo.salt()
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder_disk::{
-    DirEntry, DirLock, DiskErrorClass, Engine, EngineOptions, EvictionPolicy, Io, IoFile, OpenMode,
-    RealIo, RecordKey,
+    DirEntry, DiskErrorClass, Engine, EngineOptions, EvictionPolicy, Io, IoFile, OpenMode, RealIo,
+    RecordKey,
 };
 use tempfile::tempdir;
 
@@ -47,29 +47,13 @@ fn disk_bytes(data_dir: &Path) -> u64 {
 }
 
 impl Io for SetIo {
+    crate::support::io_passes_names_on!();
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
         RealIo.open(path, mode)
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.create_dir_all(path)
-    }
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         RealIo.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealIo.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealIo.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        RealIo.lock(path)
     }
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let room_bytes = self.room_bytes.load(Ordering::Relaxed);
@@ -81,9 +65,6 @@ impl Io for SetIo {
     }
     fn unix_ms(&self) -> u64 {
         self.unix_s.load(Ordering::Relaxed) * 1_000
-    }
-    fn salt(&self) -> u64 {
-        RealIo.salt()
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use larder_disk::{Accepts, DirEntry, DirLock, Engine, Io, IoFile, OpenMode, RealIo, RecordKind};
+use larder_disk::{Accepts, DirEntry, Engine, Io, IoFile, OpenMode, RealIo, RecordKind};
 use larder_protos::{Digest, DigestFunction};
 use parking_lot::{Condvar, Mutex};
 use tempfile::tempdir;
@@ -31,6 +31,8 @@ impl HeldIo {
 }
 
 impl Io for HeldIo {
+    crate::support::io_passes_names_on!();
+
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
         if mode == OpenMode::Read && path.ancestors().any(|dir| dir.ends_with("blobs")) {
             let mut is_open = self.gate.0.lock();
@@ -40,35 +42,14 @@ impl Io for HeldIo {
         }
         RealIo.open(path, mode)
     }
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.create_dir_all(path)
-    }
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         RealIo.list(path)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealIo.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_dir_all(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealIo.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        RealIo.lock(path)
     }
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         RealIo.free_bytes(path)
     }
     fn unix_ms(&self) -> u64 {
         RealIo.unix_ms()
-    }
-    fn salt(&self) -> u64 {
-        RealIo.salt()
     }
 }
 

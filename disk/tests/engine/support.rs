@@ -10,6 +10,37 @@ use larder_disk::{
 };
 use larder_protos::{Digest, DigestFunction};
 
+/// What a test's [`Io`] does not change: names, the lock and the salt are the machine's own.
+macro_rules! io_passes_names_on {
+    () => {
+        fn create_dir_all(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.create_dir_all(path)
+        }
+        fn rename(&self, from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.rename(from, to)
+        }
+        fn remove_file(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.remove_file(path)
+        }
+        fn remove_dir_all(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.remove_dir_all(path)
+        }
+        fn sync_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.sync_dir(path)
+        }
+        fn lock(
+            &self,
+            path: &std::path::Path,
+        ) -> std::io::Result<Option<Box<dyn larder_disk::DirLock>>> {
+            larder_disk::RealIo.lock(path)
+        }
+        fn salt(&self) -> u64 {
+            larder_disk::RealIo.salt()
+        }
+    };
+}
+pub(crate) use io_passes_names_on;
+
 /// Options for a small engine in `data_dir`.
 pub(crate) fn options(data_dir: &Path) -> EngineOptions {
     EngineOptions {
