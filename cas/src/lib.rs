@@ -4,6 +4,7 @@
 //! [`Coalesced`]). What partitions data is in the key, so no tier can mix two partitions.
 
 pub mod blocking;
+pub mod chunking;
 mod coalesced;
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -2,6 +2,7 @@
 
 pub mod bounded;
 pub mod bytestream;
+mod chunking_function;
 mod compressor;
 mod descriptors;
 mod digest;
@@ -17,6 +18,7 @@ pub mod rpc;
 pub mod services;
 mod sha256_tree;
 
+pub use chunking_function::ChunkingFunction;
 pub use compressor::Compressor;
 pub use descriptors::FILE_DESCRIPTOR_SET;
 pub use digest::Digest;
