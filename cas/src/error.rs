@@ -128,6 +128,36 @@ pub enum StoreError {
         /// The request's bound.
         limit_bytes: u64,
     },
+    /// A blob is to be spliced from a chunk that is not there.
+    #[error("chunk {chunk} of blob {digest} is absent")]
+    ChunkAbsent {
+        /// The blob.
+        digest: Digest,
+        /// The chunk.
+        chunk: Digest,
+    },
+    /// A list of chunks that no message could carry.
+    #[error("blob {digest} has more than {limit} chunks")]
+    TooManyChunks {
+        /// The blob.
+        digest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// A chunk went while its blob was being read.
+    #[error("chunk {chunk} of blob {digest} has just been evicted")]
+    ChunkGone {
+        /// The blob.
+        digest: Digest,
+        /// The chunk.
+        chunk: Digest,
+    },
+    /// There is no room for all chunks of a blob beside each other.
+    #[error("the first chunks of blob {digest} were evicted before its last ones were stored")]
+    NoRoomForChunks {
+        /// The blob.
+        digest: Digest,
+    },
     /// The storage engine could not do it.
     #[error("the disk tier: {source}")]
     Disk {
@@ -150,11 +180,16 @@ impl StoreError {
             | Self::MalformedZstd { .. }
             | Self::OverSizeLimit { .. }
             | Self::OverMemoryLimit { .. }
+            | Self::ChunkAbsent { .. }
+            | Self::TooManyChunks { .. }
             | Self::OutOfRange { .. } => ErrorClass::Caller,
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,
             Self::Spool { source } if is_full(source) => ErrorClass::Capacity,
-            Self::Spool { .. } | Self::ShuttingDown => ErrorClass::Dependency,
+            Self::NoRoomForChunks { .. } => ErrorClass::Capacity,
+            Self::Spool { .. } | Self::ShuttingDown | Self::ChunkGone { .. } => {
+                ErrorClass::Dependency
+            }
             Self::Disk { source } => match source.class() {
                 DiskErrorClass::Caller => ErrorClass::Caller,
                 DiskErrorClass::Capacity => ErrorClass::Capacity,

@@ -9,7 +9,7 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
-use larder_cas::BlobStore;
+use larder_cas::{BlobStore, Chunked};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) chunked: Chunked,
     pub(crate) budget: Budget,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) drainer: Drainer,
@@ -68,6 +69,7 @@ impl Edge {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
+            chunked: stacks.chunked().clone(),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),
             drainer: Drainer::new(ending),
