@@ -5,13 +5,14 @@ use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use super::path::CachePath;
 use super::range::Wanted;
 use super::{body, key_value};
+use crate::edge::functions::Functions;
 
 /// A request: the first byte says how long its path is, the rest is the value of each header that is read.
 pub fn http_request(data: &[u8]) {
     let Some((length, rest)) = data.split_first() else { return };
     let (path, value) = rest.split_at(rest.len().min(usize::from(*length)));
     if let Ok(path) = std::str::from_utf8(path) {
-        let named = CachePath::parse(path);
+        let named = CachePath::parse(path, &Functions::default());
         assert!(named.is_err() || key_value::key(path).is_none(), "{path:?} means two things");
     }
     if let Ok(value) = HeaderValue::from_bytes(value) {
