@@ -142,7 +142,23 @@ impl TestServer {
         exchange(self.address(), request.expect("a good request")).await.status()
     }
 
-    /// The same over HTTP/2, where an empty frame says that the body has ended; its length is announced.
+    /// A GET over HTTP/2 of a whole URI, whose authority need not be this server's.
+    pub async fn http2_get(&self, uri: &str) -> StatusCode {
+        let stream = TcpStream::connect(self.address()).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("HTTP/2");
+        let request = Request::get(uri).body(in_chunks(Vec::new())).expect("a good request");
+        // The exchange owns the sender: with its end the connection ends too.
+        let exchange =
+            async move { sender.send_request(request).await.expect("an answer").status() };
+        let (status, ended) = tokio::join!(exchange, connection);
+        ended.expect("a connection without faults");
+        status
+    }
+
+    /// A body over HTTP/2, where an empty frame says that the body has ended; its length is announced.
     pub async fn http2_chunked(&self, method: &str, path: &str, chunks: Vec<Bytes>) -> StatusCode {
         let stream = TcpStream::connect(self.address()).await.expect("it listens");
         let (mut sender, connection) =

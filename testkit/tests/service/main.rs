@@ -14,5 +14,6 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod request_metadata;
 mod resume;
 mod shapes;
