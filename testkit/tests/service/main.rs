@@ -17,3 +17,4 @@ mod memory;
 mod request_metadata;
 mod resume;
 mod shapes;
+mod unix_socket;
