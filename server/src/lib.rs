@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod background;
 mod bounded_read;
+mod caller;
 pub mod cli;
 pub mod compose;
 pub mod config;

@@ -14,5 +14,7 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod request_metadata;
 mod resume;
 mod shapes;
+mod unix_socket;
