@@ -357,7 +357,8 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
     let key = lab.store(&blob).await;
     let chunks = lab.split(&key, FAST).await.expect("present").chunks;
     let turns = (0..24).map(|turn| {
-        let (lab, key, blob, chunks) = (Arc::clone(&lab), key.clone(), blob.clone(), chunks.clone());
+        let (lab, key, blob, chunks) =
+            (Arc::clone(&lab), key.clone(), blob.clone(), chunks.clone());
         tokio::spawn(async move {
             match turn % 4 {
                 0 => assert!(lab.split(&key, REP_MAX).await.is_some(), "{turn}"),

@@ -8,8 +8,8 @@ use larder_cas::{
     BlobKey, BlobKeys, BlobMetrics, BlobStore, ByteRange, Chunked, Coalesced, DiskTier, Guarded,
     HotTier, HotTierOptions, Metered, Payload, PutOutcome, RequestCx, StoreError, conformance,
 };
-use larder_protos::ChunkingFunction;
 use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
+use larder_protos::ChunkingFunction;
 use prometheus_client::registry::Registry;
 
 const OPTIONS: HotTierOptions =

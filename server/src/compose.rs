@@ -11,8 +11,8 @@ use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
 use larder_cas::{
-    BlobMetrics, BlobStore, Chunked, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
-    Keyspace, Metered,
+    BlobMetrics, BlobStore, Chunked, Coalesced, DiskTier, Guarded, HotStats, HotTier,
+    HotTierOptions, Keyspace, Metered,
 };
 use larder_disk::{DiskError, Engine, EngineOptions, Io, ScrubUsage};
 use larder_protos::Hash;

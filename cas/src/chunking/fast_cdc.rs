@@ -44,7 +44,8 @@ impl FastCdc {
         }
         let ahead = &ahead[..ahead.len().min(self.max_bytes())];
         let level = Normalization::Level2;
-        let cutter = FastCDC::with_level_and_seed(ahead, self.min, self.average, self.max, level, 0);
+        let cutter =
+            FastCDC::with_level_and_seed(ahead, self.min, self.average, self.max, level, 0);
         let (_, end) = cutter.cut(0, ahead.len());
         Some(end)
     }

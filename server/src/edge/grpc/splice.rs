@@ -5,8 +5,6 @@ use larder_protos::ChunkingFunction;
 use larder_protos::reapi::{SpliceBlobRequest, SpliceBlobResponse};
 use tonic::Status;
 
-use crate::edge::functions::Said;
-use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -15,8 +13,8 @@ pub(super) async fn blob(
     shared: &Shared,
     request: SpliceBlobRequest,
 ) -> Result<SpliceBlobResponse, Status> {
-    let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-    let said = Said::by(request.digest_function).map_err(grpc_status)?;
+    let addressed = shared.addressed(&request.instance_name, request.digest_function);
+    let (partition, said) = addressed.map_err(grpc_status)?;
     let digest = said.require("blob_digest", request.blob_digest.as_ref()).map_err(grpc_status)?;
     // Chunks have the blob's function, even where their own hashes would tell another one.
     let said = said.or(digest.function());

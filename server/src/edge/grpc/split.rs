@@ -8,8 +8,6 @@ use larder_protos::{ChunkingFunction, Digest};
 use tonic::Status;
 
 use crate::edge::budget::Hold;
-use crate::edge::functions::Said;
-use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::chunk_list_bytes;
@@ -20,8 +18,8 @@ pub(super) async fn chunks(
     hold: &Arc<Hold>,
     request: SplitBlobRequest,
 ) -> Result<SplitBlobResponse, Status> {
-    let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-    let said = Said::by(request.digest_function).map_err(grpc_status)?;
+    let addressed = shared.addressed(&request.instance_name, request.digest_function);
+    let (partition, said) = addressed.map_err(grpc_status)?;
     let digest = said.require("blob_digest", request.blob_digest.as_ref()).map_err(grpc_status)?;
     // The protocol allows another function than the one asked for; a client is better served by an error than by
     // chunks that it will never make itself.
