@@ -346,8 +346,12 @@ impl Threads {
             min_free_disk_bytes: options.min_free_disk_bytes,
             pack_cap_bytes: cap_bytes(options.max_size_bytes),
         };
-        let syncs_batches = options.durability == Durability::Sync;
-        let committer = Committer::new(Arc::clone(&inventory), limits, syncs_batches, active);
+        let syncer = match options.durability {
+            Durability::Sync => None,
+            Durability::Interval(period) => Some((Arc::new(Syncer::default()), period)),
+        };
+        let asked = syncer.as_ref().map(|(syncer, _)| Arc::clone(syncer));
+        let committer = Committer::new(Arc::clone(&inventory), limits, asked, active);
         let jobs = Arc::clone(&context.jobs);
         self.committer = Some(start("disk-committer").spawn(move || {
             let _closed = CloseOnExit(&jobs);
@@ -358,8 +362,7 @@ impl Threads {
             let inventory = Arc::clone(&inventory);
             self.scrub = Some(Scrub::start(inventory, options.scrub_rate_bytes)?);
         }
-        if let Durability::Interval(period) = options.durability {
-            let syncer = Arc::new(Syncer::new());
+        if let Some((syncer, period)) = syncer {
             let work = Arc::clone(&syncer);
             let handle = start("disk-syncer").spawn(move || work.run(&inventory, period))?;
             self.syncer = Some((syncer, handle));

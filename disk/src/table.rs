@@ -144,6 +144,13 @@ impl Table {
         }
     }
 
+    /// Notes that the log may hold an older record of a key; says whether there is one at all in the table.
+    pub(crate) fn note_older(&self, key: &ShortKey) -> bool {
+        let mut shard = self.shard(key).write();
+        let found = shard.find_mut(self.hash(key), |slot| slot.is(key));
+        found.map(Slot::note_older).is_some()
+    }
+
     /// Whether the log may hold an older record of a key that still is where the caller saw it.
     pub(crate) fn has_older(&self, key: &ShortKey, location: Location) -> bool {
         let shard = self.shard(key).read();
@@ -166,6 +173,12 @@ impl Table {
     /// Shows all entries, a shard at a time; each shard is locked for readers meanwhile.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Entry)) {
         self.for_each_slot(|slot, shard| visit(&slot.entry(shard)));
+    }
+
+    /// Shows the entries of one shard, which is locked for readers meanwhile.
+    pub(crate) fn for_each_in(&self, shard: usize, mut visit: impl FnMut(&Entry)) {
+        let shard = self.shards[shard].read();
+        shard.iter().for_each(|slot| visit(&slot.entry(shard.number())));
     }
 
     /// Shows all slots and the shards they are in, a shard at a time.
