@@ -54,7 +54,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens a directory, or makes a new one, and takes its lock.
+    /// Opens a directory, or makes a new one, and takes its lock. One that exists and cannot be written is read: what is stored is
+    /// served, and writes are refused.
     pub fn open(options: EngineOptions, io: Arc<dyn Io>) -> Result<Self, DiskError> {
         let data_dir = &options.data_dir;
         io.create_dir_all(data_dir).map_err(DiskError::io("create", data_dir))?;
@@ -250,7 +251,8 @@ impl Engine {
         self.options.zstd_level
     }
 
-    /// Becomes true when a failed sync has ended writes; reads go on. Only another start makes it false again.
+    /// Becomes true when a failed sync has ended writes, and is so from the start where the directory cannot be written; reads go
+    /// on. Only another start makes it false again.
     pub fn writes_refused(&self) -> watch::Receiver<bool> {
         self.inventory().writes_refused()
     }
@@ -264,7 +266,7 @@ impl Engine {
         Usage {
             limit_bytes,
             min_retention_s: retention_s.map(u64::from),
-            writes_refused: inventory.is_poisoned(),
+            writes_refused: inventory.refuses_writes(),
             scrub,
             is_loaded: inventory.loaded.is_open(),
             ..inventory.counters.usage()
@@ -340,6 +342,8 @@ impl Threads {
             indexer.run(backlog);
         })?);
         self.loader = Some(start("disk-loader").spawn(move || loader.run())?);
+        // Without a pack to append to nobody writes.
+        let Some(active) = active else { return Ok(()) };
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,

@@ -15,6 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::FlockOperation;
 
+use crate::error::is_read_only;
+
 /// What the engine needs of a file system, a clock and a source of salt.
 pub trait Io: Debug + Send + Sync + 'static {
     /// Opens a file.
@@ -31,7 +33,7 @@ pub trait Io: Debug + Send + Sync + 'static {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Takes the lock that `path` stands for, creating it; `None` when another holds it. Dropping it gives it back.
+    /// Takes the lock that `path` stands for, creating it where that can be; `None` when another holds it. Dropping it gives it back.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
     /// Bytes that the file system of `path` has left for this user.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
@@ -130,7 +132,15 @@ impl Io for RealIo {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let writable = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = match writable {
+            // A lock needs no writes; where there is no file yet, the directory stands for it.
+            Err(error) if is_read_only(&error) => match File::open(path) {
+                Err(_) => File::open(path.parent().unwrap_or(path))?,
+                opened => opened?,
+            },
+            writable => writable?,
+        };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

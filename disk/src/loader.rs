@@ -271,6 +271,9 @@ impl Loader {
     }
 
     fn drop_file(&self, file: &FoundFile) {
+        if self.inventory.is_read_only() {
+            return;
+        }
         match self.inventory.io.remove_file(&file.path) {
             Ok(()) => self.inventory.counters.shrink_files(file.length),
             Err(error) => {

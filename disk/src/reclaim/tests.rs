@@ -39,7 +39,7 @@ fn committer(data_dir: &Path, eviction: EvictionPolicy) -> Committer {
     recovered.inventory.index_queue.close();
     let limits =
         Limits { max_size_bytes: LIMIT, min_free_disk_bytes: 0, pack_cap_bytes: cap_bytes(LIMIT) };
-    Committer::new(recovered.inventory, limits, Some(Arc::default()), recovered.active)
+    Committer::new(recovered.inventory, limits, Some(Arc::default()), recovered.active.unwrap())
 }
 
 /// A step, and what the thread that syncs does when it is asked.
