@@ -8,6 +8,7 @@ mod method;
 mod observe;
 mod process;
 mod rpc_metrics;
+mod throttle;
 mod usage;
 
 pub use self::hot::HotMetrics;
@@ -16,6 +17,7 @@ pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;
 pub use self::rpc_metrics::RpcMetrics;
+pub(crate) use self::throttle::Throttle;
 pub use self::usage::UsageMetrics;
 
 #[cfg(test)]
