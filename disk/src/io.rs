@@ -8,12 +8,13 @@ use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Advice, FlockOperation};
 
 use crate::error::is_read_only;
 
@@ -49,6 +50,8 @@ pub trait IoFile: Debug + Send + Sync + 'static {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes a prefix of `slices` at `offset` and says how much.
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Says that these bytes will not be read again soon, so that the system need not keep them in memory.
+    fn forget_cached(&self, offset: u64, length_bytes: u64);
     /// The length in bytes.
     fn len_bytes(&self) -> io::Result<u64>;
     /// Cuts or extends to a length.
@@ -174,6 +177,13 @@ impl IoFile for RealFile {
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         Ok(rustix::io::pwritev(&self.0, slices, offset)?)
+    }
+
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        // Advice only: a file system that takes none is no error.
+        if let Some(length_bytes) = NonZeroU64::new(length_bytes) {
+            let _ = rustix::fs::fadvise(&self.0, offset, Some(length_bytes), Advice::DontNeed);
+        }
     }
 
     fn len_bytes(&self) -> io::Result<u64> {
