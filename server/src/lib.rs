@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+pub mod fetch;
 pub mod lifecycle;
 pub mod memory;
 pub mod run;

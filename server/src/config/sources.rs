@@ -79,7 +79,10 @@ impl Sources {
                     self.add_table(origin, &format!("{key}."), inner);
                 }
                 Value::Table(_) => self.not_one_value(key, "a table"),
-                Value::Array(_) => self.not_one_value(key, "an array"),
+                Value::Array(items) => match list_text(&key, &items) {
+                    Some(text) => self.set(origin.clone(), &key, text),
+                    None => self.not_one_value(key, "an array"),
+                },
                 Value::Datetime(_) => self.not_one_value(key, "a date"),
             }
         }
@@ -91,6 +94,13 @@ impl Sources {
             None => Problem::Unknown { key },
         });
     }
+}
+
+/// An array of texts as the one text that flags and environment have for it.
+fn list_text(key: &str, items: &[Value]) -> Option<String> {
+    Setting::find(key).filter(|setting| setting.is_list())?;
+    let texts = items.iter().map(|item| item.as_str().filter(|text| !text.contains(',')));
+    Some(texts.collect::<Option<Vec<_>>>()?.join(", "))
 }
 
 fn is_section(name: &str) -> bool {
