@@ -45,9 +45,9 @@ impl Setting {
         self.value_name == "BOOL"
     }
 
-    /// In a file it may be an array of texts, too.
+    /// A list has commas between its items, and may be given several times on the command line.
     pub fn is_list(&self) -> bool {
-        self.value_name == "LIST"
+        self.value_name.ends_with(",…")
     }
 
     /// The setting of that name.
@@ -119,6 +119,24 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Off,
         help: "The largest blob that is accepted; without it, any that fits.",
         advice: "Too small: uploads of large outputs are refused and their actions run every time.",
+    },
+    Setting {
+        key: "weak_digest_functions",
+        value_name: "FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "Digest functions served although collisions are known: SHA1, MD5, GITSHA1.",
+        advice: "Whoever can make two files with one hash can have the other one's build take the \
+                 wrong file. GITSHA1 is git's name of a file; directories stay messages.",
+    },
+    Setting {
+        key: "default_digest_function",
+        value_name: "INSTANCE=FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "What hashes mean on an instance where the client does not say: 64 digits SHA256, BLAKE3 \
+               or SHA256TREE, 40 digits SHA1 or GITSHA1.",
+        advice: "For Buck2, which never says: buck=BLAKE3, or =BLAKE3 for the empty instance name. \
+                 SHA256 is then no longer announced on that instance. Wrong: uploads end with a \
+                 digest mismatch.",
     },
     Setting {
         key: "durability",
@@ -220,16 +238,16 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "fetch.allow",
-        value_name: "LIST",
+        value_name: "HOST,…",
         fallback: Fallback::Off,
-        help: "The hosts that may be asked, with commas between them or as an array: github.com, \
-               *.example.com for all below it, mirror.corp:8443 where the port is not the scheme's.",
+        help: "The hosts that may be asked: github.com, *.example.com for all below it, \
+               mirror.corp:8443 where the port is not the scheme's.",
         advice: "Redirects are held against it too: releases of GitHub also need \
                  *.githubusercontent.com. * allows every public host.",
     },
     Setting {
         key: "fetch.allow_addresses",
-        value_name: "LIST",
+        value_name: "NETWORK,…",
         fallback: Fallback::Off,
         help: "Addresses that are not public and may be connected to all the same, such as 10.1.0.0/16.",
         advice: "Without it nothing is fetched from loopback, link-local, private, multicast and other \
