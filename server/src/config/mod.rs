@@ -149,6 +149,8 @@ impl Config {
             Durability::Sync => None,
         };
         let fetch = self.fetch.as_ref();
+        let allow_addresses =
+            fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
         let shown = [
             ("listen", Some(self.listen.show())),
             ("admin_listen", Some(self.admin_listen.show())),
@@ -173,7 +175,7 @@ impl Config {
             ("hot.max_blob_size", Some(self.hot.max_blob_size.show())),
             ("fetch.enabled", Some(self.fetch.is_some().show())),
             ("fetch.allow", fetch.map(|fetch| fetch.allow.show())),
-            ("fetch.allow_addresses", fetch.map(|fetch| fetch.allow_addresses.show())),
+            ("fetch.allow_addresses", allow_addresses.map(Value::show)),
             ("fetch.timeout", fetch.map(|fetch| fetch.timeout.show())),
             ("fetch.max_size", fetch.map(|fetch| fetch.max_size.show())),
             ("fetch.unchecked", fetch.map(|fetch| fetch.unchecked.show())),

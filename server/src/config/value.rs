@@ -153,7 +153,7 @@ impl Value for HostRules {
         "a list of hosts such as github.com, *.example.com or mirror.corp:8443";
 
     fn read(text: &str) -> Option<Self> {
-        Self::parse(text)
+        Self::parse(text).filter(|list| !list.is_empty())
     }
 
     fn show(&self) -> String {
@@ -165,7 +165,7 @@ impl Value for Networks {
     const EXPECTED: &'static str = "a list of addresses such as 10.1.0.0/16 or fd00::1";
 
     fn read(text: &str) -> Option<Self> {
-        Self::parse(text)
+        Self::parse(text).filter(|list| !list.is_empty())
     }
 
     fn show(&self) -> String {

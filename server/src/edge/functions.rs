@@ -124,6 +124,11 @@ impl<'a> InstanceFunctions<'a> {
 }
 
 impl Said<'_> {
+    /// The same for all further digests once one has told the function.
+    pub(crate) fn settled(self, function: DigestFunction) -> Self {
+        Self { said: Some(function), ..self }
+    }
+
     /// Parses a digest of the request, whose length tells the function where the field did not.
     pub(crate) fn parse(self, digest: &reapi::Digest) -> Result<Digest, FunctionError> {
         let function = match self.said {

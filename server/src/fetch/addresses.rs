@@ -86,6 +86,11 @@ impl Networks {
         let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
         texts.map(Network::parse).collect::<Option<_>>().map(Self)
     }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for Networks {

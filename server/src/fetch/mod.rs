@@ -12,6 +12,7 @@ mod hosts;
 mod integrity;
 mod origin;
 mod settings;
+mod stats;
 
 pub use addresses::{AddressRules, Network, Networks};
 pub use error::{FetchError, FetchFault, OriginError};
@@ -20,3 +21,4 @@ pub use hosts::HostRules;
 pub use integrity::{Integrity, IntegrityError};
 pub use origin::{Origin, OriginBody};
 pub use settings::FetchSettings;
+pub use stats::FetchStats;

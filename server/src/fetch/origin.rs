@@ -22,6 +22,8 @@ use super::connect::{Connector, shown_host};
 use super::error::{FetchError, OriginError};
 use super::headers::OriginHeaders;
 use super::settings::FetchSettings;
+use super::stats::FetchStats;
+use crate::config::ByteSize;
 
 /// Mirrors redirect once or twice.
 const MAX_REDIRECTS: usize = 10;
@@ -38,6 +40,7 @@ const AGENT: &str = concat!("larder/", env!("CARGO_PKG_VERSION"));
 pub struct Origin {
     settings: FetchSettings,
     connector: Connector,
+    stats: FetchStats,
 }
 
 /// What an origin answered, as far as it is not read yet.
@@ -57,14 +60,22 @@ impl fmt::Debug for Origin {
 }
 
 impl Origin {
-    /// Within `settings`. Reads the certificates that are trusted; blocks.
-    pub fn new(settings: &FetchSettings) -> Result<Self, OriginError> {
-        Ok(Self { settings: settings.clone(), connector: Connector::new(settings)? })
+    /// Within `settings`, and nothing larger than is stored. Reads the certificates that are trusted; blocks.
+    pub fn new(settings: &FetchSettings, max_blob_size: ByteSize) -> Result<Self, OriginError> {
+        let connector = Connector::new(settings)?;
+        let max_size = settings.max_size.min(max_blob_size);
+        let settings = FetchSettings { max_size, ..settings.clone() };
+        Ok(Self { settings, connector, stats: FetchStats::default() })
     }
 
     /// What is allowed.
     pub fn settings(&self) -> &FetchSettings {
         &self.settings
+    }
+
+    /// How fetches ended.
+    pub fn stats(&self) -> &FetchStats {
+        &self.stats
     }
 
     /// Reads a URI as far as it may be asked for.

@@ -14,5 +14,8 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod origin;
+mod origin_server;
+mod remote_asset;
 mod resume;
 mod shapes;
