@@ -6,6 +6,7 @@ mod byte_stream_read;
 mod byte_stream_write;
 mod capabilities;
 mod client;
+mod dialects;
 mod drain;
 mod eviction;
 mod find_missing;
