@@ -64,7 +64,7 @@ impl HttpCache {
 
     /// Blobs and action results.
     async fn cache(&self, place: &Place<'_>, request: CacheRequest) -> Response<Body> {
-        let path = match CachePath::parse(place) {
+        let path = match CachePath::parse(place, &self.shared.functions) {
             Ok(path) => path,
             Err(error) => return refusal(error),
         };

@@ -70,7 +70,7 @@ impl EntryName {
     }
 
     /// As the store has it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn key(&self) -> &ActionKey {
         &self.key
     }

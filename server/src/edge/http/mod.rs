@@ -7,6 +7,8 @@ mod claims;
 mod dialect;
 mod download;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gradle;
 mod key_value;
 mod nx;

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::dialect::Place;
 use super::url_path::{UrlPathError, shown};
-use crate::edge::functions::{self, FunctionError};
+use crate::edge::functions::{FunctionError, Functions};
 use crate::edge::status::EdgeError;
 
 /// A blob or an action result, named by its hash alone.
@@ -51,16 +51,16 @@ pub(crate) enum PathError {
 
 impl CachePath {
     /// Parses what is in the cache's own dialect.
-    pub(super) fn parse(place: &Place<'_>) -> Result<Self, PathError> {
+    pub(super) fn parse(place: &Place<'_>, functions: &Functions) -> Result<Self, PathError> {
         let (kind, hex) = place.rest.split_once('/').ok_or(PathError::Unknown)?;
         let kind = match kind {
             "ac" => Kind::ActionResult,
             "cas" => Kind::Blob,
             _ => return Err(PathError::Unknown),
         };
-        let function = functions::by_hex_digits(hex.len())?;
-        let hash = Hash::parse(function, hex)?;
-        Ok(Self { instance: InstanceName::parse(place.instance)?, kind, hash })
+        let instance = InstanceName::parse(place.instance)?;
+        let hash = Hash::parse(functions.of(&instance).by_hex_digits(hex.len())?, hex)?;
+        Ok(Self { instance, kind, hash })
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     fn parse(path: &str) -> Result<CachePath, PathError> {
         let path = UrlPath::parse(path)?;
         let place = Place::of(path.as_str()).filter(|place| place.dialect == Dialect::Cache);
-        CachePath::parse(&place.ok_or(PathError::Unknown)?)
+        CachePath::parse(&place.ok_or(PathError::Unknown)?, &Functions::default())
     }
 
     fn check(path: &str, expect: Option<(&str, Kind)>) {

@@ -4,6 +4,7 @@ use super::dialect::{Dialect, Place};
 use super::path::CachePath;
 use super::url_path::UrlPath;
 use super::{gradle, key_value, nx, turborepo, webdav};
+use crate::edge::functions::Functions;
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -19,7 +20,7 @@ fn reached(url: &str) -> Option<(String, String)> {
     }
     let name = match place.dialect {
         Dialect::Cache => {
-            let path = CachePath::parse(&place).ok()?;
+            let path = CachePath::parse(&place, &Functions::default()).ok()?;
             return Some((format!("cache {}", path.instance), path.hash.to_string()));
         }
         Dialect::KeyValue => key_value::name(&place).ok()?,
