@@ -35,8 +35,6 @@ const KEPT: [(&str, Holds, usize); 4] = [
 const DURATION: &str = "x-artifact-duration";
 const TAG: &str = "x-artifact-tag";
 
-const OF_AN_ARTIFACT: &str = "OPTIONS, GET, HEAD, PUT";
-
 /// What a header holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Holds {
@@ -82,19 +80,28 @@ pub(super) async fn call(
     place: &Place<'_>,
     request: CacheRequest,
 ) -> Response<Body> {
-    let answer = match (place.rest, request.method()) {
+    let method = request.method().clone();
+    let answer = match (place.rest, &method) {
+        (_, &Method::OPTIONS) => Ok(options(allowed(place.rest))),
         ("", &Method::POST) => question::answer(shared, place, request).await.map(json),
         ("status", &Method::GET | &Method::HEAD) => Ok(json(r#"{"status":"enabled"}"#.to_owned())),
-        ("status", _) => Ok(method_not_allowed("GET, HEAD")),
         // Dropped, the events are drained.
         ("events", &Method::POST) => Ok(bare(StatusCode::OK)),
-        ("" | "events", _) => Ok(method_not_allowed("POST")),
+        ("" | "status" | "events", _) => Ok(method_not_allowed(allowed(place.rest))),
         (_, &Method::GET | &Method::HEAD) => get(shared, place, &request).await,
         (_, &Method::PUT) => put(shared, place, request).await,
-        (_, &Method::OPTIONS) => Ok(options()),
-        _ => Ok(method_not_allowed(OF_AN_ARTIFACT)),
+        _ => Ok(method_not_allowed(allowed(place.rest))),
     };
     answer.unwrap_or_else(refusal)
+}
+
+/// The methods of what the end of a path names.
+fn allowed(rest: &str) -> &'static str {
+    match rest {
+        "" | "events" => "OPTIONS, POST",
+        "status" => "OPTIONS, GET, HEAD",
+        _ => "OPTIONS, GET, HEAD, PUT",
+    }
 }
 
 /// The artifact that a path and a query name.
@@ -165,12 +172,12 @@ fn given_back(value: &Value) -> HeaderMap {
 }
 
 /// What Turborepo asks before a request when told `--preflight`: whether it may send its credentials along.
-fn options() -> Response<Body> {
+fn options(allowed: &'static str) -> Response<Body> {
     let mut response = bare(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(OF_AN_ARTIFACT));
+    headers.insert(ALLOW, HeaderValue::from_static(allowed));
     for (name, value) in [
-        ("access-control-allow-methods", OF_AN_ARTIFACT),
+        ("access-control-allow-methods", allowed),
         (
             "access-control-allow-headers",
             "Authorization, Content-Type, User-Agent, x-artifact-duration, x-artifact-tag, x-artifact-sha, x-artifact-dirty-hash",
