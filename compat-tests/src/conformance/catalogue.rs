@@ -11,6 +11,12 @@ pub(crate) const TOPICS: &[Topic] = &[
     Topic { name: "bytestream.read-zstd", needs: &[Need::Zstd], cases: cases::read_zstd::CASES },
     Topic { name: "bytestream.write", needs: &[], cases: cases::write::CASES },
     Topic { name: "bytestream.write-zstd", needs: &[Need::Zstd], cases: cases::write_zstd::CASES },
+    Topic { name: "hostile.port", needs: &[], cases: cases::hostile::port::CASES },
+    Topic { name: "hostile.http2", needs: &[], cases: cases::hostile::http2::CASES },
+    Topic { name: "hostile.messages", needs: &[], cases: cases::hostile::messages::CASES },
+    Topic { name: "hostile.zstd", needs: &[], cases: cases::hostile::zstd::CASES },
+    Topic { name: "hostile.slow", needs: &[], cases: cases::hostile::slow::CASES },
+    Topic { name: "hostile.names", needs: &[], cases: cases::hostile::names::CASES },
 ];
 
 #[cfg(test)]
