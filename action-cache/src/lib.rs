@@ -16,6 +16,7 @@ mod named;
 mod outline;
 mod store;
 mod trees;
+mod versions;
 
 pub use complete::Complete;
 pub use disk_tier::DiskActions;
@@ -27,3 +28,4 @@ pub use malformed::MalformedResult;
 pub use metered::{ActionMetrics, MeteredActions};
 pub use outline::{OutlineError, outline};
 pub use store::ActionStore;
+pub use versions::ActionVersions;

@@ -172,7 +172,8 @@ pub fn build(
     let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
 
     let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
+    let versions = Arc::<DiskActions>::clone(&disk_actions);
+    let hot_actions = Arc::new(HotActions::new(disk_actions, versions, actions_bytes));
     let mut actions: Arc<dyn ActionStore> =
         Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
     if let Some(recorder) = recorder {

@@ -5,8 +5,8 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use futures_util::poll;
 use larder_action_cache::{
-    ActionEntry, ActionKey, ActionStore, Complete, HotActions, InlineHints, MalformedResult,
-    OutlineError, inline, outline,
+    ActionEntry, ActionKey, ActionStore, Complete, InlineHints, MalformedResult, OutlineError,
+    inline, outline,
 };
 use larder_cas::{BlobKey, Encoding, Keyspace, RequestCx, UntrustedPayload, blocking};
 use larder_disk::RecordKey;
@@ -54,7 +54,7 @@ fn output_directory(directory: OutputDirectory) -> ActionResult {
 impl Cache {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let hot = Arc::new(HotActions::new(Arc::clone(&fixture.actions), 1 << 20));
+        let hot = Arc::new(fixture.hot_actions());
         let blobs = Arc::clone(&fixture.blobs);
         let actions = Complete::new(hot, blobs, 1 << 20, &mut Registry::default());
         Self { fixture, actions, keyspace: Keyspace::new("").expect("a short name") }
