@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_cas::{BlobStore, RequestCx, StoreError, blocking};
+use larder_cas::{BlobStore, HotStats, RequestCx, StoreError, blocking};
 use larder_protos::Digest;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -43,6 +43,16 @@ impl Complete {
         );
         let trees = Trees::new(Arc::clone(&blobs), tree_memo_bytes);
         Self { inner, blobs, trees, incomplete }
+    }
+
+    /// What it remembers of trees, and what happened since it was made.
+    pub fn tree_stats(&self) -> HotStats {
+        self.trees.stats()
+    }
+
+    /// Changes how much it may remember of trees, up to what it was made for. Blocks while the coldest are sorted out.
+    pub fn set_tree_limit(&self, limit_bytes: u64) {
+        self.trees.set_limit(limit_bytes);
     }
 
     async fn is_complete(

@@ -8,9 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_cas::{RequestCx, StoreError};
+use larder_cas::{HotCache, HotStats, HotValue, RequestCx, StoreError};
 use larder_disk::RecordVersion;
-use moka::sync::Cache;
 
 use crate::{ActionEntry, ActionKey, ActionStore, ActionVersions};
 
@@ -21,15 +20,19 @@ const ENTRY_OVERHEAD_BYTES: usize = 500;
 pub struct HotActions {
     inner: Arc<dyn ActionStore>,
     versions: Arc<dyn ActionVersions>,
-    capacity_bytes: u64,
-    entries: Cache<ActionKey, HotAction>,
+    entries: HotCache<ActionKey, HotAction>,
 }
 
-#[derive(Clone)]
 struct HotAction {
     entry: ActionEntry,
     /// Current before the result was read, which is therefore no older.
     version: RecordVersion,
+}
+
+impl HotValue for HotAction {
+    fn cost_bytes(&self) -> u64 {
+        (self.entry.memory_bytes() + ENTRY_OVERHEAD_BYTES) as u64
+    }
 }
 
 impl HotActions {
@@ -39,18 +42,23 @@ impl HotActions {
         versions: Arc<dyn ActionVersions>,
         capacity_bytes: u64,
     ) -> Self {
-        let weigh = |_: &ActionKey, hot: &HotAction| {
-            let memory_bytes = hot.entry.memory_bytes() + ENTRY_OVERHEAD_BYTES;
-            u32::try_from(memory_bytes).unwrap_or(u32::MAX)
-        };
-        let entries = Cache::builder().max_capacity(capacity_bytes).weigher(weigh).build();
-        Self { inner, versions, capacity_bytes, entries }
+        Self { inner, versions, entries: HotCache::new(capacity_bytes) }
+    }
+
+    /// What it holds, and what happened since it was made.
+    pub fn stats(&self) -> HotStats {
+        self.entries.stats()
+    }
+
+    /// Changes how much it may hold, up to its capacity; the coldest results go at once. Blocks while they are sorted out.
+    pub fn set_limit(&self, limit_bytes: u64) {
+        self.entries.set_limit(limit_bytes);
     }
 }
 
 impl fmt::Display for HotActions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hot {} MiB > {}", self.capacity_bytes >> 20, self.inner)
+        write!(f, "hot {} MiB > {}", self.entries.capacity_bytes() >> 20, self.inner)
     }
 }
 
@@ -58,7 +66,7 @@ impl fmt::Debug for HotActions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HotActions")
             .field("inner", &self.inner)
-            .field("bytes", &self.entries.weighted_size())
+            .field("entries", &self.entries)
             .finish_non_exhaustive()
     }
 }
@@ -72,8 +80,8 @@ impl ActionStore for HotActions {
     ) -> Result<Option<ActionEntry>, StoreError> {
         // Before the read: a result that a put then replaces is kept under a version that has gone, and never served.
         let version = self.versions.version(key);
-        if let Some(hot) = self.entries.get(key).filter(|hot| version == Some(hot.version)) {
-            return Ok(Some(hot.entry));
+        if let Some(hot) = self.entries.get_if(key, |hot| version == Some(hot.version)) {
+            return Ok(Some(hot.entry.clone()));
         }
         let found = self.inner.get(cx, key).await?;
         if let (Some(entry), Some(version)) = (&found, version) {
@@ -89,7 +97,7 @@ impl ActionStore for HotActions {
         entry: ActionEntry,
     ) -> Result<(), StoreError> {
         // Its version goes with the put; to keep the memory would be of no use.
-        self.entries.invalidate(key);
+        self.entries.remove(key);
         self.inner.put(cx, key, entry).await
     }
 }

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use larder_cas::{BlobKey, BlobStore, ByteRange, Keyspace, RequestCx, StoreError, blocking};
+use larder_cas::{
+    BlobKey, BlobStore, ByteRange, HotCache, HotStats, HotValue, Keyspace, RequestCx, StoreError,
+    blocking,
+};
 use larder_protos::bounded::{Bounded, Field, Limit, Shape};
 use larder_protos::{Digest, DigestFunction, bounded, reapi};
-use moka::sync::Cache;
 use prost::Message;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -25,11 +27,23 @@ const LARGE_NAMED: usize = 4_096;
 /// How many large trees are read at a time: each may take some 300 MiB.
 const LARGE_AT_ONCE: usize = 2;
 
+/// What a remembered tree costs besides the names: its key, the cache's entry and bookkeeping.
+const MEMO_OVERHEAD_BYTES: u64 = 400;
+
 /// Reads trees from the CAS and remembers what they name.
 pub(crate) struct Trees {
     blobs: Arc<dyn BlobStore>,
-    memo: Cache<(Form, BlobKey), Arc<[Digest]>>,
+    memo: HotCache<(Form, BlobKey), Remembered>,
     large: Semaphore,
+}
+
+/// What a tree names.
+struct Remembered(Arc<[Digest]>);
+
+impl HotValue for Remembered {
+    fn cost_bytes(&self) -> u64 {
+        size_of_val::<[Digest]>(&self.0) as u64 + MEMO_OVERHEAD_BYTES
+    }
 }
 
 /// The two ways to name a directory hierarchy.
@@ -44,11 +58,16 @@ pub(crate) enum Form {
 impl Trees {
     /// Reads from `blobs` and spends at most about `memo_bytes` on remembering.
     pub(crate) fn new(blobs: Arc<dyn BlobStore>, memo_bytes: u64) -> Self {
-        let weigh = |_: &(Form, BlobKey), named: &Arc<[Digest]>| {
-            u32::try_from(size_of_val::<[Digest]>(named) + size_of::<BlobKey>()).unwrap_or(u32::MAX)
-        };
-        let memo = Cache::builder().max_capacity(memo_bytes).weigher(weigh).build();
+        let memo = HotCache::new(memo_bytes);
         Self { blobs, memo, large: Semaphore::new(LARGE_AT_ONCE) }
+    }
+
+    pub(crate) fn stats(&self) -> HotStats {
+        self.memo.stats()
+    }
+
+    pub(crate) fn set_limit(&self, limit_bytes: u64) {
+        self.memo.set_limit(limit_bytes);
     }
 
     /// Every blob that the tree `digest` needs, itself included; `None` where a message is absent, no tree, or
@@ -61,8 +80,8 @@ impl Trees {
         digest: Digest,
     ) -> Result<Option<Arc<[Digest]>>, StoreError> {
         let key = (form, BlobKey { keyspace: keyspace.clone(), digest });
-        if let Some(named) = self.memo.get(&key) {
-            return Ok(Some(named));
+        if let Some(remembered) = self.memo.get(&key) {
+            return Ok(Some(Arc::clone(&remembered.0)));
         }
         let named = match form {
             Form::Tree => self.named_by_tree(cx, &key.1).await?,
@@ -70,7 +89,7 @@ impl Trees {
         };
         let named: Option<Arc<[Digest]>> = named.map(|digests| digests.into_iter().collect());
         if let Some(named) = &named {
-            self.memo.insert(key, Arc::clone(named));
+            self.memo.insert(key, Remembered(Arc::clone(named)));
         }
         Ok(named)
     }
@@ -160,9 +179,7 @@ impl Large<'_> {
 
 impl fmt::Debug for Trees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trees")
-            .field("remembered", &self.memo.entry_count())
-            .finish_non_exhaustive()
+        f.debug_struct("Trees").field("memo", &self.memo).finish_non_exhaustive()
     }
 }
 

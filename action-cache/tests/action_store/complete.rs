@@ -142,6 +142,26 @@ async fn every_file_of_a_tree_must_be_present() {
 }
 
 #[tokio::test]
+async fn what_trees_name_is_forgotten_under_a_lower_limit_and_read_again() {
+    let cache = Cache::new();
+    let named = Some(cache.store_blob(b"named").await);
+    let tree = Tree { root: Some(directory(vec![file(named)], vec![])), children: vec![] };
+    let tree_digest = Some(cache.store_blob(&tree.encode_to_vec()).await);
+    let result = output_directory(OutputDirectory { tree_digest, ..OutputDirectory::default() });
+    assert!(cache.update_and_hit(result).await && cache.hits().await);
+    let stats = cache.actions.tree_stats();
+    assert_eq!((stats.entries, stats.hits, stats.misses), (1, 1, 1));
+    cache.actions.set_tree_limit(0);
+    let stats = cache.actions.tree_stats();
+    assert_eq!((stats.entries, stats.bytes, stats.evictions), (0, 0, 1));
+    assert!(cache.hits().await, "read again");
+    assert_eq!(cache.actions.tree_stats().entries, 0);
+    cache.actions.set_tree_limit(1 << 20);
+    assert!(cache.hits().await);
+    assert_eq!(cache.actions.tree_stats().entries, 1);
+}
+
+#[tokio::test]
 async fn directories_below_a_root_are_followed_once_each() {
     let cache = Cache::new();
     let leaf_file = Some(digest(b"at the leaf").to_proto());

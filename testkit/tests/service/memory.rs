@@ -32,6 +32,11 @@ async fn the_hot_tier_shows_what_it_does() {
     // A quarter is for action results and trees.
     assert_eq!(metric(&server, "larder_hot_capacity_bytes").await, 6 << 20);
     assert_eq!(metric(&server, "larder_hot_limit_bytes").await, 6 << 20);
+    for kind in ["action", "tree"] {
+        for figure in ["capacity_bytes", "limit_bytes"] {
+            assert_eq!(metric(&server, &format!("larder_hot_{kind}_{figure}")).await, 1 << 20);
+        }
+    }
     for number in 0..1_000 {
         store(&server, &sample(20_000 + number)).await;
     }
