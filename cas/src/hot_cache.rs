@@ -141,6 +141,11 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: HotValue> HotCache<K, V> {
         found
     }
 
+    /// The value; not counted.
+    pub fn get_uncounted(&self, key: &K) -> Option<Arc<Hot<V>>> {
+        self.entries.get(key)
+    }
+
     /// Whether it is here; not counted.
     pub fn contains(&self, key: &K) -> bool {
         self.entries.contains_key(key)

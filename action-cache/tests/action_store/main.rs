@@ -5,3 +5,4 @@ mod conformance;
 mod fixture;
 mod hot;
 mod hot_over_disk;
+mod memory;

@@ -13,5 +13,6 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod memory_of_trees;
 mod resume;
 mod shapes;

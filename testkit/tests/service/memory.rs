@@ -74,7 +74,7 @@ const LIMIT_BYTES: u64 = 16 << 20;
 const UPLOAD_BYTES: u64 = (2 << 20) + (512 << 10) + 4 * (64 << 10);
 
 /// A server with the least memory for requests there can be.
-async fn small_server() -> TestServer {
+pub(crate) async fn small_server() -> TestServer {
     TestServer::start_with(&[("max_in_flight", "16MiB")]).await
 }
 
@@ -90,7 +90,7 @@ fn stall(server: &TestServer, stalled: &mut JoinSet<()>, number: usize, sent: us
 }
 
 /// Stalled uploads that leave less than another one needs.
-async fn fill(server: &TestServer) -> JoinSet<()> {
+pub(crate) async fn fill(server: &TestServer) -> JoinSet<()> {
     let mut stalled = JoinSet::new();
     for number in 0..5 {
         stall(server, &mut stalled, number, 2);
@@ -99,7 +99,7 @@ async fn fill(server: &TestServer) -> JoinSet<()> {
     stalled
 }
 
-fn assert_come_again(status: &Status) {
+pub(crate) fn assert_come_again(status: &Status) {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     let details = String::from_utf8_lossy(status.details()).into_owned();
     assert!(details.contains("google.rpc.RetryInfo"), "{status:?}");
