@@ -13,7 +13,7 @@ use super::problem::{Origin, Problem, Problems};
 use super::settings::{Fallback, Setting};
 use super::sources::Sources;
 use super::value::{DurabilityWord, Value};
-use super::{ByteSize, Compression, Config, Durability, Hot, Log};
+use super::{ByteSize, Compression, Config, DefaultFunction, Durability, Hot, Log, WeakFunction};
 
 /// Below this not even a few packs fit.
 const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
@@ -41,6 +41,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let min_free_disk = reader.value("min_free_disk");
     let trace_file = reader.value_or("trace_file", || None);
     let max_blob_size = reader.max_blob_size(max_size);
+    let functions = reader.functions();
     let durability = reader.durability();
     let index_cache = reader.within("index_cache", INDEX_CACHE);
     let scrub_rate = reader.within("scrub_rate", SCRUB_RATE);
@@ -53,6 +54,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let log = reader.log();
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
+        let (weak_digest_functions, default_digest_function) = functions?;
         Some(Config {
             listen,
             admin_listen,
@@ -63,6 +65,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             min_free_disk: min_free_disk?,
             trace_file,
             max_blob_size,
+            weak_digest_functions,
+            default_digest_function,
             durability: durability?,
             index_cache: index_cache?,
             scrub_rate: scrub_rate?,
@@ -132,6 +136,27 @@ impl Reader {
         let size = self.value_or("max_blob_size", || None);
         let limit = max_size.unwrap_or(ByteSize::bytes(u64::MAX));
         self.held(size, "max_blob_size", ByteSize::bytes(1)..=limit)
+    }
+
+    fn functions(&mut self) -> Option<(Vec<WeakFunction>, Vec<DefaultFunction>)> {
+        let weak: Option<Vec<WeakFunction>> =
+            self.value_or("weak_digest_functions", || Some(vec![]));
+        let defaults: Option<Vec<DefaultFunction>> =
+            self.value_or("default_digest_function", || Some(vec![]));
+        let (weak, defaults) = (weak?, defaults?);
+        for (position, default) in defaults.iter().enumerate() {
+            let function = default.function;
+            if function.is_weak() && !weak.contains(&WeakFunction(function)) {
+                self.problems.push(Problem::NotAllowed { function });
+            }
+            if let Some(other) =
+                defaults[..position].iter().find(|other| other.contradicts(default))
+            {
+                let (first, second) = (other.show(), default.show());
+                self.problems.push(Problem::Contradiction { first, second });
+            }
+        }
+        Some((weak, defaults))
     }
 
     fn durability(&mut self) -> Option<Durability> {

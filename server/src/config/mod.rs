@@ -3,6 +3,7 @@
 //! Parse ([`Sources`]) → check (all problems at once) → [`Config`]. Nothing is opened before.
 
 mod check;
+mod functions;
 mod machine;
 mod problem;
 mod settings;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use larder_disk::EvictionPolicy;
 
+pub use self::functions::{DefaultFunction, WeakFunction};
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
@@ -48,6 +50,10 @@ pub struct Config {
     pub trace_file: Option<PathBuf>,
     /// The limit for one blob, if there is one.
     pub max_blob_size: Option<ByteSize>,
+    /// Digest functions that are served although collisions are known.
+    pub weak_digest_functions: Vec<WeakFunction>,
+    /// What unmarked hashes mean on instances that differ from the protocol.
+    pub default_digest_function: Vec<DefaultFunction>,
     /// What an acknowledged upload survives: `durability` and `sync_interval`.
     pub durability: Durability,
     /// The target for sled's page cache.
@@ -148,6 +154,8 @@ impl Config {
             ("min_free_disk", Some(self.min_free_disk.show())),
             ("trace_file", self.trace_file.as_ref().map(Value::show)),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
+            ("weak_digest_functions", listed(&self.weak_digest_functions)),
+            ("default_digest_function", listed(&self.default_digest_function)),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
@@ -164,4 +172,9 @@ impl Config {
         ];
         shown.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
+}
+
+/// `None` where there is nothing in the list.
+fn listed<T: Value>(list: &Vec<T>) -> Option<String> {
+    (!list.is_empty()).then(|| list.show())
 }

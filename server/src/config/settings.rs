@@ -45,6 +45,11 @@ impl Setting {
         self.value_name == "BOOL"
     }
 
+    /// A list has commas between its items, and may be given several times on the command line.
+    pub fn is_list(&self) -> bool {
+        self.value_name.ends_with(",…")
+    }
+
     /// The setting of that name.
     pub fn find(key: &str) -> Option<&'static Setting> {
         SETTINGS.iter().find(|setting| setting.key == key)
@@ -114,6 +119,24 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Off,
         help: "The largest blob that is accepted; without it, any that fits.",
         advice: "Too small: uploads of large outputs are refused and their actions run every time.",
+    },
+    Setting {
+        key: "weak_digest_functions",
+        value_name: "FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "Digest functions served although collisions are known: SHA1, MD5, GITSHA1.",
+        advice: "Whoever can make two files with one hash can have the other one's build take the \
+                 wrong file. GITSHA1 is git's name of a file; directories stay messages.",
+    },
+    Setting {
+        key: "default_digest_function",
+        value_name: "INSTANCE=FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "What hashes mean on an instance where the client does not say: 64 digits SHA256, BLAKE3 \
+               or SHA256TREE, 40 digits SHA1 or GITSHA1.",
+        advice: "For Buck2, which never says: buck=BLAKE3, or =BLAKE3 for the empty instance name. \
+                 SHA256 is then no longer announced on that instance. Wrong: uploads end with a \
+                 digest mismatch.",
     },
     Setting {
         key: "durability",

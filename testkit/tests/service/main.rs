@@ -6,6 +6,7 @@ mod byte_stream_read;
 mod byte_stream_write;
 mod capabilities;
 mod client;
+mod digest_functions;
 mod drain;
 mod eviction;
 mod find_missing;

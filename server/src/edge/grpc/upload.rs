@@ -31,7 +31,8 @@ pub(crate) async fn receive(
 ) -> Result<i64, Status> {
     let first = messages.message().await?;
     let first = first.ok_or_else(|| Status::invalid_argument("the upload has no message"))?;
-    let name = write_name(&first.resource_name).map_err(grpc_status)?;
+    let name = write_name(&shared.functions, &first.resource_name);
+    let name = name.map_err(grpc_status)?;
     let session = WriteSession::begin(&first).map_err(session_status)?;
     let key = Partition::of(&name.instance).blob(name.digest);
 
