@@ -7,6 +7,8 @@ mod complete;
 pub mod conformance;
 mod disk_tier;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hot_tier;
 mod inline;
 mod key;
@@ -16,6 +18,7 @@ mod named;
 mod outline;
 mod store;
 mod trees;
+mod versions;
 
 pub use complete::Complete;
 pub use disk_tier::DiskActions;
@@ -27,3 +30,4 @@ pub use malformed::MalformedResult;
 pub use metered::{ActionMetrics, MeteredActions};
 pub use outline::{OutlineError, outline};
 pub use store::ActionStore;
+pub use versions::ActionVersions;

@@ -14,6 +14,8 @@ mod engine;
 mod error;
 pub mod eviction;
 mod full_disk;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gate;
 mod index;
 mod index_format;
@@ -47,6 +49,7 @@ mod survey;
 mod table;
 mod usage;
 mod verify;
+mod version;
 mod window;
 
 pub use blob_file::RecordWriter;
@@ -65,3 +68,4 @@ pub use recent::RecentRecord;
 pub use scrub::ScrubUsage;
 pub use usage::Usage;
 pub use verify::{Finding, FindingKind, Repair, Unwatched, Verified, Watch, verify};
+pub use version::RecordVersion;

@@ -20,3 +20,4 @@ mod simulation;
 mod start;
 mod support;
 mod verify;
+mod version;

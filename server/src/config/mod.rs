@@ -3,6 +3,8 @@
 //! Parse ([`Sources`]) → check (all problems at once) → [`Config`]. Nothing is opened before.
 
 mod check;
+mod functions;
+mod listen;
 mod machine;
 mod problem;
 mod settings;
@@ -20,6 +22,8 @@ use std::time::Duration;
 
 use larder_disk::EvictionPolicy;
 
+pub use self::functions::{DefaultFunction, WeakFunction};
+pub use self::listen::{ListenAddress, SocketMode};
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
@@ -27,13 +31,16 @@ pub use self::size::{ByteSize, ByteSizeError};
 pub use self::sources::Sources;
 pub use self::text::{example_toml, settings_toml};
 use self::value::{DurabilityWord, Value};
+use crate::fetch::FetchSettings;
 
 /// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
 /// under the name of the field.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Config {
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// Where clients connect; at least one place.
+    pub listen: Vec<ListenAddress>,
+    /// Who may connect to sockets that are files.
+    pub socket_mode: SocketMode,
     /// Where health, metrics and status are read.
     pub admin_listen: SocketAddr,
     /// Where everything is stored.
@@ -48,6 +55,10 @@ pub struct Config {
     pub trace_file: Option<PathBuf>,
     /// The limit for one blob, if there is one.
     pub max_blob_size: Option<ByteSize>,
+    /// Digest functions that are served although collisions are known.
+    pub weak_digest_functions: Vec<WeakFunction>,
+    /// What unmarked hashes mean on instances that differ from the protocol.
+    pub default_digest_function: Vec<DefaultFunction>,
     /// What an acknowledged upload survives: `durability` and `sync_interval`.
     pub durability: Durability,
     /// The target for sled's page cache.
@@ -66,6 +77,8 @@ pub struct Config {
     pub compression: Compression,
     /// The tier in memory.
     pub hot: Hot,
+    /// What may be fetched from origins, if anything.
+    pub fetch: Option<FetchSettings>,
     /// What is logged and how.
     pub log: Log,
 }
@@ -139,8 +152,12 @@ impl Config {
             Durability::Interval(interval) => Some(interval.show()),
             Durability::Sync => None,
         };
+        let fetch = self.fetch.as_ref();
+        let allow_addresses =
+            fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
         let shown = [
             ("listen", Some(self.listen.show())),
+            ("socket_mode", Some(self.socket_mode.show())),
             ("admin_listen", Some(self.admin_listen.show())),
             ("data_dir", Some(self.data_dir.show())),
             ("max_size", Some(self.max_size.show())),
@@ -148,6 +165,8 @@ impl Config {
             ("min_free_disk", Some(self.min_free_disk.show())),
             ("trace_file", self.trace_file.as_ref().map(Value::show)),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
+            ("weak_digest_functions", listed(&self.weak_digest_functions)),
+            ("default_digest_function", listed(&self.default_digest_function)),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
@@ -159,9 +178,21 @@ impl Config {
             ("compression.level", Some(self.compression.level.show())),
             ("hot.capacity", Some(self.hot.capacity.show())),
             ("hot.max_blob_size", Some(self.hot.max_blob_size.show())),
+            ("fetch.enabled", Some(self.fetch.is_some().show())),
+            ("fetch.allow", fetch.map(|fetch| fetch.allow.show())),
+            ("fetch.allow_addresses", allow_addresses.map(Value::show)),
+            ("fetch.timeout", fetch.map(|fetch| fetch.timeout.show())),
+            ("fetch.max_size", fetch.map(|fetch| fetch.max_size.show())),
+            ("fetch.unchecked", fetch.map(|fetch| fetch.unchecked.show())),
+            ("fetch.ca_file", fetch.and_then(|fetch| fetch.ca_file.as_ref()).map(Value::show)),
             ("log.level", Some(self.log.level.show())),
             ("log.format", Some(self.log.format.show())),
         ];
         shown.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
+}
+
+/// `None` where there is nothing in the list.
+fn listed<T: Value>(list: &Vec<T>) -> Option<String> {
+    (!list.is_empty()).then(|| list.show())
 }

@@ -3,6 +3,8 @@
 mod budget;
 mod drainer;
 mod functions;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod grpc;
 mod health;
 mod held_body;
@@ -16,5 +18,6 @@ mod working_set;
 
 pub use budget::{Budget, BudgetStats};
 pub use health::HealthHandle;
+pub(crate) use http::{Dialect, Place};
 pub use service::Edge;
 pub use uploads::{UploadStats, Uploads};

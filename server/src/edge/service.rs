@@ -10,20 +10,24 @@ use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
 use larder_cas::BlobStore;
+use larder_protos::InstanceName;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::budget::Budget;
 use super::drainer::Drainer;
+use super::functions::{FunctionError, Functions, Said};
 use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
 use super::http::{HttpCache, Spool};
 use super::limits::{
     KEPT_UPLOADS_AGE, KEPT_UPLOADS_DISK_SHARE, KEPT_UPLOADS_MEMORY_SHARE, MAX_KEPT_UPLOADS,
 };
+use super::partition::Partition;
 use super::uploads::{UploadLimits, Uploads};
 use crate::compose::{BlobSizes, Stacks};
 use crate::config::{ByteSize, Config};
+use crate::fetch::Origin;
 
 /// What every service of the edge works with.
 #[derive(Debug)]
@@ -31,13 +35,31 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) functions: Functions,
     pub(crate) budget: Budget,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) drainer: Drainer,
     pub(crate) zstd_level: i32,
     pub(crate) spool: Spool,
+    /// Whom Remote Asset has asked for what was not pushed, if anybody.
+    pub(crate) origin: Option<Arc<Origin>>,
+    /// Cancelled when the drain begins.
+    pub(crate) ending: CancellationToken,
     /// Announced to clients; the store itself enforces it.
     pub(crate) max_blob_bytes: Option<u64>,
+}
+
+impl Shared {
+    /// What a request to an instance is about: where its data lives, and how its digests are read.
+    pub(crate) fn addressed(
+        &self,
+        instance_name: &str,
+        digest_function: i32,
+    ) -> Result<(Partition, Said<'_>), FunctionError> {
+        let instance = InstanceName::parse(instance_name)?;
+        let said = self.functions.of(&instance).said(digest_function)?;
+        Ok((Partition::of(&instance), said))
+    }
 }
 
 /// The public port's service: gRPC by content type, else the HTTP cache. Cloning shares it.
@@ -54,6 +76,7 @@ impl Edge {
     pub fn new(
         stacks: &Stacks,
         config: &Config,
+        origin: Option<Arc<Origin>>,
         health: HealthHandle,
         ending: CancellationToken,
     ) -> Self {
@@ -68,14 +91,17 @@ impl Edge {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
+            functions: Functions::new(config),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),
-            drainer: Drainer::new(ending),
+            drainer: Drainer::new(ending.clone()),
             zstd_level: config.compression.level,
             spool: Spool {
                 directory: config.data_dir.clone(),
                 limit_bytes: config.max_blob_size.unwrap_or(config.max_size).as_bytes(),
             },
+            origin,
+            ending,
             max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));

@@ -2,11 +2,14 @@
 
 mod action_cache;
 mod admission;
+mod asset;
 mod batch;
 mod byte_stream;
 mod capabilities;
 mod cas;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod get_tree;
 mod messages;
 mod reflection;
