@@ -13,6 +13,7 @@ mod find_missing;
 mod get_tree;
 mod hostile;
 mod http_cache;
+mod http_negotiation;
 mod memory;
 mod request_metadata;
 mod resume;

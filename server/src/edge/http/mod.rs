@@ -1,8 +1,10 @@
 //! The HTTP/1.1 cache that Bazel and curl speak, `GET|HEAD|PUT /{instance/}{ac|cas}/{hex}`, and a raw key-value space
 //! beside it.
 
+mod accept;
 mod body;
 mod cache;
+mod conditions;
 mod download;
 mod key_value;
 mod path;
