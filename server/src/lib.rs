@@ -10,6 +10,8 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod memory;
 pub mod run;

@@ -6,6 +6,8 @@ mod body;
 mod cache;
 mod conditions;
 mod download;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod key_value;
 mod path;
 mod range;
