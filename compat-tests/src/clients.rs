@@ -5,6 +5,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::bazel;
+use crate::bgd;
+use crate::buildbox;
 use crate::ccache;
 use crate::curl;
 use crate::error::CompatError;
@@ -13,6 +15,7 @@ use crate::grpcurl;
 use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
+use crate::pants;
 use crate::remotetool;
 use crate::report::Report;
 
@@ -33,6 +36,9 @@ const CLIENTS: &[Client] = &[
     Client { name: curl::NAME, run: curl::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
+    Client { name: bgd::NAME, run: bgd::run },
+    Client { name: buildbox::NAME, run: buildbox::run },
+    Client { name: pants::NAME, run: pants::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];

@@ -2,7 +2,9 @@
 //! its own, and judged by its own output. `limits` measures the process itself. Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod bgd;
 mod blob;
+mod buildbox;
 mod ccache;
 mod clients;
 mod curl;
@@ -17,6 +19,7 @@ mod larder;
 mod limits;
 mod metrics;
 mod moon;
+mod pants;
 mod process;
 mod relay;
 mod remotetool;
