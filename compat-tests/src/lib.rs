@@ -2,9 +2,11 @@
 //! its own, and judged by its own output. `limits` measures the process itself. Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod bazel_socket;
 mod bgd;
 mod blob;
 mod buildbox;
+mod buildstream;
 mod ccache;
 mod clients;
 mod curl;
