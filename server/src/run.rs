@@ -20,10 +20,11 @@ use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
+use crate::fetch::{Origin, OriginError};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::telemetry::{
-    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+    FetchMetrics, HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
 };
 use crate::transport::{
     ListenError, Listener, Transport, TransportMetrics, TransportOptions, listen, serve,
@@ -65,6 +66,9 @@ pub enum StartError {
     /// No store.
     #[error(transparent)]
     Compose(ComposeError),
+    /// No fetching from origins.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// No thread or runtime.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -124,7 +128,8 @@ impl Server {
         registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
-        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
+        let origin = origin(config, &mut registry)?;
+        let edge = Edge::new(&stacks, config, origin, health.clone(), ending.clone());
         let in_flight =
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
@@ -153,6 +158,15 @@ impl Server {
             background,
         })
     }
+}
+
+/// Whom Remote Asset may have asked.
+fn origin(config: &Config, registry: &mut Registry) -> Result<Option<Arc<Origin>>, StartError> {
+    let Some(settings) = &config.fetch else { return Ok(None) };
+    let max_blob_size = config.max_blob_size.unwrap_or(config.max_size);
+    let origin = Arc::new(Origin::new(settings, max_blob_size)?);
+    registry.register_collector(Box::new(FetchMetrics(Arc::clone(&origin))));
+    Ok(Some(origin))
 }
 
 /// Fills the hot tier with what was used last before the start.

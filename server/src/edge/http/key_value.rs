@@ -83,7 +83,8 @@ impl Entry<'_> {
         let needed_bytes = body::blob_bytes(encoding, None);
         let (_hold, chunks) = body::hold(self.shared, needed_bytes, request).await?;
         let decoded = body::decoded(encoding, chunks, self.key.action);
-        let Spooled { digest, untrusted } = self.shared.spool.receive(decoded, FUNCTION).await?;
+        let spooled = self.shared.spool.receive::<_, BodyError>(decoded, FUNCTION).await?;
+        let Spooled { digest, untrusted } = spooled;
         let payload = untrusted.verify(&digest).await?;
         self.shared.blobs.put(&RequestCx::RAW, &partition().blob(digest), payload).await?;
         let output = OutputFile { digest: Some(digest.to_proto()), ..OutputFile::default() };

@@ -12,5 +12,6 @@ mod range;
 mod spool;
 mod upload;
 
+pub(crate) use body::BodyError;
 pub(crate) use cache::HttpCache;
-pub(crate) use spool::Spool;
+pub(crate) use spool::{Spool, Spooled};
