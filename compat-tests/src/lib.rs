@@ -3,17 +3,27 @@
 //! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod blob;
 mod ccache;
 mod clients;
 pub mod conformance;
+mod curl;
 mod error;
+mod expectations;
 mod faults;
+mod grpcurl;
+mod http;
 mod install;
 mod lab;
 mod larder;
 mod limits;
+mod metrics;
+mod moon;
 mod process;
+mod relay;
+mod remotetool;
 mod report;
+mod sample_action;
 mod snapshot;
 
 pub use clients::{client_names, run_clients};

@@ -22,7 +22,8 @@ pub enum DigestFunction {
     Blake3,
     /// SHA-256 over a binary tree of 1 KiB leaves.
     Sha256Tree,
-    /// SHA-1 over a git blob object; collisions are known.
+    /// SHA-1 over `blob {size}`, a zero byte and the bytes: the name that git gives to a file. Directories are messages as
+    /// with any other function, not git's trees. Collisions are known.
     GitSha1,
 }
 
@@ -38,6 +39,24 @@ impl DigestFunction {
         Self::Sha256Tree,
         Self::GitSha1,
     ];
+
+    /// Those for which collisions are known: who can forge one could poison a build.
+    pub const WEAK: [Self; 3] = [Self::Sha1, Self::Md5, Self::GitSha1];
+
+    /// Whether collisions are known.
+    pub fn is_weak(self) -> bool {
+        Self::WEAK.contains(&self)
+    }
+
+    /// The function of that name, as [`Display`](fmt::Display) writes it; case makes no difference.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|function| function.to_string().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the size is hashed before the bytes, so that a hash cannot begin before it is known.
+    pub const fn begins_with_size(self) -> bool {
+        matches!(self, Self::GitSha1)
+    }
 
     /// The length of a hash.
     pub const fn hash_len_bytes(self) -> usize {
@@ -141,6 +160,8 @@ mod tests {
             assert_eq!(DigestFunction::from_proto(function.to_proto()), Ok(Some(function)));
             let segment = function.path_segment();
             assert_eq!(DigestFunction::from_path_segment(segment), Some(function));
+            assert_eq!(DigestFunction::named(&function.to_string()), Some(function));
+            assert_eq!(DigestFunction::named(segment), Some(function));
         }
         assert_eq!(DigestFunction::from_proto(0), Ok(None));
         for value in [-1, Value::Vso.into(), Value::Murmur3.into(), 99] {

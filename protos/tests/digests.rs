@@ -22,6 +22,14 @@ fn published_answers() {
     check(Sha256, b"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     check(Sha1, b"abc", "a9993e364706816aba3e25717850c26c9cd0d89d");
     check(Md5, b"abc", "900150983cd24fb0d6963f7d28e17f72");
+    check(Sha1, b"", "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    check(
+        Sha1,
+        b"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+        "84983e441c3bd26ebaae4aa1f95129e5e54670f1",
+    );
+    check(Md5, b"", "d41d8cd98f00b204e9800998ecf8427e");
+    check(Md5, b"abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b");
     check(
         Sha384,
         b"abc",
@@ -37,6 +45,26 @@ fn published_answers() {
     check(Blake3, b"abc", "6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85");
     check(GitSha1, b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
     check(GitSha1, b"hello world\n", "3b18e512dba79e4c8300dd08aeb37f8e728b8dad");
+}
+
+/// Sources: the BLAKE3 reference test vectors; `sha1sum` and `md5sum` of coreutils, and `git hash-object` of git. All over
+/// the bytes 0 to 250, again and again.
+#[test]
+fn published_answers_over_more_than_a_block() {
+    use DigestFunction::{Blake3, GitSha1, Md5, Sha1};
+    for (function, size, hex) in [
+        (Blake3, 0, "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"),
+        (Blake3, 1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"),
+        (Blake3, 1024, "42214739f095a406f3fc83deb889744ac00df831c10daa55189b5d121c855af7"),
+        (Blake3, 102_400, "bc3e3d41a1146b069abffad3c0d44860cf664390afce4d9661f7902e7943e085"),
+        (Sha1, 102_400, "f18b928d893ae172a000efa19b80e1c04fb36414"),
+        (Md5, 102_400, "1a0f81547e5ba2e9c4a4b94a74731993"),
+        (GitSha1, 1, "f76dd238ade08917e6712764a16a22005a50573d"),
+        (GitSha1, 102_400, "23dcf2f4c2c1bbd38fc8da2840cd0e024ac6589e"),
+    ] {
+        let bytes: Vec<u8> = (0..=250).cycle().take(size).collect();
+        check(function, &bytes, hex);
+    }
 }
 
 /// Source: `sha256tree_test_vectors.txt` of the remote-apis repository: the bytes 0 to 250, over and over.

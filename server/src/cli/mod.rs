@@ -86,8 +86,9 @@ fn line(error: &CliError) -> String {
 fn serve(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<(), CliError> {
     let mut sources = Sources::default();
     for setting in SETTINGS {
-        if let Some(text) = matches.get_one::<String>(setting.key) {
-            sources.set(Origin::Flag, setting.key, text);
+        if let Some(texts) = matches.get_many::<String>(setting.key) {
+            let texts: Vec<_> = texts.map(String::as_str).collect();
+            sources.set(Origin::Flag, setting.key, texts.join(","));
         }
     }
     sources.add_environment(&variable);
@@ -186,5 +187,6 @@ fn setting_arg(setting: &'static Setting) -> Arg {
     if setting.is_switch() {
         return arg.num_args(0..=1).require_equals(true).default_missing_value("true");
     }
-    arg.allow_hyphen_values(true)
+    let arg = arg.allow_hyphen_values(true);
+    if setting.is_list() { arg.action(ArgAction::Append) } else { arg }
 }

@@ -13,7 +13,10 @@ use super::problem::{Origin, Problem, Problems};
 use super::settings::{Fallback, Setting};
 use super::sources::Sources;
 use super::value::{DurabilityWord, Value};
-use super::{ByteSize, Compression, Config, Durability, Hot, Log};
+use super::{
+    ByteSize, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress, Log,
+    WeakFunction,
+};
 
 /// Below this not even a few packs fit.
 const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
@@ -35,12 +38,14 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let problems = std::mem::take(&mut sources.problems);
     let mut reader = Reader { sources, problems };
     let addresses = reader.addresses();
+    let socket_mode = reader.value("socket_mode");
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
     let eviction = reader.value("eviction");
     let min_free_disk = reader.value("min_free_disk");
     let trace_file = reader.value_or("trace_file", || None);
     let max_blob_size = reader.max_blob_size(max_size);
+    let functions = reader.functions();
     let durability = reader.durability();
     let index_cache = reader.within("index_cache", INDEX_CACHE);
     let scrub_rate = reader.within("scrub_rate", SCRUB_RATE);
@@ -53,8 +58,10 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let log = reader.log();
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
+        let (weak_digest_functions, default_digest_function) = functions?;
         Some(Config {
             listen,
+            socket_mode: socket_mode?,
             admin_listen,
             unsafe_anonymous,
             data_dir: data_dir?,
@@ -63,6 +70,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             min_free_disk: min_free_disk?,
             trace_file,
             max_blob_size,
+            weak_digest_functions,
+            default_digest_function,
             durability: durability?,
             index_cache: index_cache?,
             scrub_rate: scrub_rate?,
@@ -83,20 +92,20 @@ struct Reader {
 }
 
 impl Reader {
-    fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
-        let listen: Option<SocketAddr> = self.value("listen");
+    fn addresses(&mut self) -> Option<(Vec<ListenAddress>, SocketAddr, bool)> {
+        let listen: Option<Vec<ListenAddress>> = self.value("listen");
         let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
         let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
         if unsafe_anonymous == Some(false) {
-            let addresses = [("listen", listen), ("admin_listen", admin_listen)];
-            self.problems.extend(addresses.into_iter().filter_map(|(key, address)| {
-                let address = address.filter(is_exposed)?;
-                Some(Problem::Exposed { key, address })
-            }));
+            let addresses = listen.iter().flatten().filter_map(ListenAddress::tcp);
+            let addresses = addresses.map(|address| ("listen", address));
+            let addresses = addresses.chain(admin_listen.map(|address| ("admin_listen", address)));
+            let exposed = addresses.filter(|(_, address)| is_exposed(address));
+            self.problems.extend(exposed.map(|(key, address)| Problem::Exposed { key, address }));
         }
-        if let Some(address) = listen
-            && listen == admin_listen
+        if let Some(address) = admin_listen
+            && listen.iter().flatten().any(|listen| listen.tcp() == admin_listen)
             && address.port() != 0
         {
             self.problems.push(Problem::SameAddress { address });
@@ -132,6 +141,27 @@ impl Reader {
         let size = self.value_or("max_blob_size", || None);
         let limit = max_size.unwrap_or(ByteSize::bytes(u64::MAX));
         self.held(size, "max_blob_size", ByteSize::bytes(1)..=limit)
+    }
+
+    fn functions(&mut self) -> Option<(Vec<WeakFunction>, Vec<DefaultFunction>)> {
+        let weak: Option<Vec<WeakFunction>> =
+            self.value_or("weak_digest_functions", || Some(vec![]));
+        let defaults: Option<Vec<DefaultFunction>> =
+            self.value_or("default_digest_function", || Some(vec![]));
+        let (weak, defaults) = (weak?, defaults?);
+        for (position, default) in defaults.iter().enumerate() {
+            let function = default.function;
+            if function.is_weak() && !weak.contains(&WeakFunction(function)) {
+                self.problems.push(Problem::NotAllowed { function });
+            }
+            if let Some(other) =
+                defaults[..position].iter().find(|other| other.contradicts(default))
+            {
+                let (first, second) = (other.show(), default.show());
+                self.problems.push(Problem::Contradiction { first, second });
+            }
+        }
+        Some((weak, defaults))
     }
 
     fn durability(&mut self) -> Option<Durability> {

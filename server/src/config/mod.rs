@@ -3,6 +3,8 @@
 //! Parse ([`Sources`]) → check (all problems at once) → [`Config`]. Nothing is opened before.
 
 mod check;
+mod functions;
+mod listen;
 mod machine;
 mod problem;
 mod settings;
@@ -20,6 +22,8 @@ use std::time::Duration;
 
 use larder_disk::EvictionPolicy;
 
+pub use self::functions::{DefaultFunction, WeakFunction};
+pub use self::listen::{ListenAddress, SocketMode};
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
@@ -32,8 +36,10 @@ use self::value::{DurabilityWord, Value};
 /// under the name of the field.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Config {
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// Where clients connect; at least one place.
+    pub listen: Vec<ListenAddress>,
+    /// Who may connect to sockets that are files.
+    pub socket_mode: SocketMode,
     /// Where health, metrics and status are read.
     pub admin_listen: SocketAddr,
     /// Where everything is stored.
@@ -48,6 +54,10 @@ pub struct Config {
     pub trace_file: Option<PathBuf>,
     /// The limit for one blob, if there is one.
     pub max_blob_size: Option<ByteSize>,
+    /// Digest functions that are served although collisions are known.
+    pub weak_digest_functions: Vec<WeakFunction>,
+    /// What unmarked hashes mean on instances that differ from the protocol.
+    pub default_digest_function: Vec<DefaultFunction>,
     /// What an acknowledged upload survives: `durability` and `sync_interval`.
     pub durability: Durability,
     /// The target for sled's page cache.
@@ -141,6 +151,7 @@ impl Config {
         };
         let shown = [
             ("listen", Some(self.listen.show())),
+            ("socket_mode", Some(self.socket_mode.show())),
             ("admin_listen", Some(self.admin_listen.show())),
             ("data_dir", Some(self.data_dir.show())),
             ("max_size", Some(self.max_size.show())),
@@ -148,6 +159,8 @@ impl Config {
             ("min_free_disk", Some(self.min_free_disk.show())),
             ("trace_file", self.trace_file.as_ref().map(Value::show)),
             ("max_blob_size", self.max_blob_size.map(|size| size.show())),
+            ("weak_digest_functions", listed(&self.weak_digest_functions)),
+            ("default_digest_function", listed(&self.default_digest_function)),
             ("durability", Some(DurabilityWord::from(self.durability).show())),
             ("sync_interval", sync_interval),
             ("index_cache", Some(self.index_cache.show())),
@@ -164,4 +177,9 @@ impl Config {
         ];
         shown.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
+}
+
+/// `None` where there is nothing in the list.
+fn listed<T: Value>(list: &Vec<T>) -> Option<String> {
+    (!list.is_empty()).then(|| list.show())
 }

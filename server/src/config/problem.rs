@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use larder_protos::DigestFunction;
+
 use super::settings::{SETTINGS, Setting};
 
 /// Where a value came from, strongest first.
@@ -64,6 +66,12 @@ pub enum Problem {
         /// With its article.
         found: &'static str,
     },
+    /// Something else in a list.
+    #[error("{key}: its items are not all texts without commas")]
+    NotTexts {
+        /// Which setting.
+        key: String,
+    },
     /// No default can be found on this machine.
     #[error("{key}: no default on this machine; {missing}")]
     NoDefault {
@@ -71,6 +79,20 @@ pub enum Problem {
         key: &'static str,
         /// What the default needs.
         missing: &'static str,
+    },
+    /// A digest function that is weak, and so has to be allowed first.
+    #[error("default_digest_function: {function} is not in weak_digest_functions")]
+    NotAllowed {
+        /// The function.
+        function: DigestFunction,
+    },
+    /// Two meanings of one hash.
+    #[error("default_digest_function: {first} and {second} contradict each other")]
+    Contradiction {
+        /// The one.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// Clients and admin on one address.
     #[error("admin_listen: {address} is the address of listen as well")]

@@ -45,6 +45,11 @@ impl Setting {
         self.value_name == "BOOL"
     }
 
+    /// A list has commas between its items, and may be given several times on the command line.
+    pub fn is_list(&self) -> bool {
+        self.value_name.ends_with(",…")
+    }
+
     /// The setting of that name.
     pub fn find(key: &str) -> Option<&'static Setting> {
         SETTINGS.iter().find(|setting| setting.key == key)
@@ -55,11 +60,19 @@ impl Setting {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
-        value_name: "ADDRESS",
+        value_name: "ADDRESS,…",
         fallback: Fallback::Text("127.0.0.1:8980"),
-        help: "Where clients connect: gRPC and the HTTP/1.1 cache on one port.",
+        help: "Where clients connect: gRPC and the HTTP/1.1 cache on each address, or on a unix socket \
+               such as unix:/run/larder.sock.",
         advice: "Port 0 takes a free one. Beyond loopback only with unsafe_anonymous, since anyone \
                  who can connect can then read and write the cache.",
+    },
+    Setting {
+        key: "socket_mode",
+        value_name: "MODE",
+        fallback: Fallback::Text("0600"),
+        help: "Who may connect to the unix sockets in listen, as the permissions of their files.",
+        advice: "0660 lets in the group of the directory or of the server, 0666 every user of the machine.",
     },
     Setting {
         key: "admin_listen",
@@ -114,6 +127,24 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Off,
         help: "The largest blob that is accepted; without it, any that fits.",
         advice: "Too small: uploads of large outputs are refused and their actions run every time.",
+    },
+    Setting {
+        key: "weak_digest_functions",
+        value_name: "FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "Digest functions served although collisions are known: SHA1, MD5, GITSHA1.",
+        advice: "Whoever can make two files with one hash can have the other one's build take the \
+                 wrong file. GITSHA1 is git's name of a file; directories stay messages.",
+    },
+    Setting {
+        key: "default_digest_function",
+        value_name: "INSTANCE=FUNCTION,…",
+        fallback: Fallback::Off,
+        help: "What hashes mean on an instance where the client does not say: 64 digits SHA256, BLAKE3 \
+               or SHA256TREE, 40 digits SHA1 or GITSHA1.",
+        advice: "For Buck2, which never says: buck=BLAKE3, or =BLAKE3 for the empty instance name. \
+                 SHA256 is then no longer announced on that instance. Wrong: uploads end with a \
+                 digest mismatch.",
     },
     Setting {
         key: "durability",

@@ -55,7 +55,8 @@ impl Sources {
         Some((origin, text))
     }
 
-    fn add_toml(&mut self, path: &Path, text: &str) {
+    /// Reads the text of such a file.
+    pub(crate) fn add_toml(&mut self, path: &Path, text: &str) {
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(&Origin::File(path.to_owned()), "", table),
             Err(error) => {
@@ -78,10 +79,29 @@ impl Sources {
                 Value::Table(inner) if is_section(&key) => {
                     self.add_table(origin, &format!("{key}."), inner);
                 }
+                Value::Array(items) if is_list(&key) => {
+                    let items = items.iter().map(item_text).collect::<Option<Vec<_>>>();
+                    self.set_list(origin, &key, items);
+                }
+                Value::Table(pairs) if is_list(&key) => {
+                    let pair =
+                        |(name, value): (&String, _)| Some(format!("{name}={}", item_text(value)?));
+                    let pairs = pairs.iter().map(pair).collect::<Option<Vec<_>>>();
+                    self.set_list(origin, &key, pairs);
+                }
                 Value::Table(_) => self.not_one_value(key, "a table"),
                 Value::Array(_) => self.not_one_value(key, "an array"),
                 Value::Datetime(_) => self.not_one_value(key, "a date"),
             }
+        }
+    }
+
+    /// Nothing in a list says nothing.
+    fn set_list(&mut self, origin: &Origin, key: &str, items: Option<Vec<String>>) {
+        match items {
+            Some(items) if items.is_empty() => {}
+            Some(items) => self.set(origin.clone(), key, items.join(",")),
+            None => self.problems.push(Problem::NotTexts { key: key.to_owned() }),
         }
     }
 
@@ -91,6 +111,15 @@ impl Sources {
             None => Problem::Unknown { key },
         });
     }
+}
+
+fn is_list(key: &str) -> bool {
+    Setting::find(key).is_some_and(Setting::is_list)
+}
+
+/// A comma would make it two.
+fn item_text(item: &Value) -> Option<String> {
+    item.as_str().filter(|text| !text.contains(',')).map(str::to_owned)
 }
 
 fn is_section(name: &str) -> bool {

@@ -99,7 +99,7 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
 fn all_problems_come_at_once() {
     let file = file(
         "max_sise = '1GiB'\n\
-         listen = ['127.0.0.1:1']\n\
+         data_dir = ['/d']\n\
          hot = { capacity = '9GiB', capasity = 3 }\n\
          [compression]\n\
          level = 20\n\
@@ -112,7 +112,7 @@ fn all_problems_come_at_once() {
     let problems = check(sources).unwrap_err();
     for expect in [
         "max_sise: unknown setting; did you mean max_size?".to_owned(),
-        "listen: an array where one value belongs".to_owned(),
+        "data_dir: an array where one value belongs".to_owned(),
         "hot.capasity: unknown setting; did you mean hot.capacity?".to_owned(),
         "flux: unknown setting".to_owned(),
         "workers: \"0\" is not a whole number from 1 on (from --workers)".to_owned(),
@@ -146,6 +146,14 @@ fn limits_that_depend_on_others() {
             &[("hot.capacity", "1MiB"), ("hot.max_blob_size", "2MiB")],
             "hot.max_blob_size: 2MiB is over the limit of 1MiB",
         ),
+        (
+            &[("default_digest_function", "git=GITSHA1")],
+            "default_digest_function: GITSHA1 is not in weak_digest_functions",
+        ),
+        (
+            &[("default_digest_function", "a=BLAKE3,b=BLAKE3,a=SHA256TREE")],
+            "default_digest_function: a=BLAKE3 and a=SHA256TREE contradict each other",
+        ),
         (&[("sync_interval", "1ms")], "sync_interval: 1ms is below the limit of 10ms"),
         (&[("max_size", "1kB")], "max_size: 1kB is below the limit of 16MiB"),
     ] {
@@ -160,6 +168,36 @@ fn limits_that_depend_on_others() {
         &[("hot.capacity", "0")],
     ] {
         check(flags(pairs)).unwrap();
+    }
+}
+
+#[test]
+fn lists_are_texts_arrays_or_tables() {
+    for text in [
+        "weak_digest_functions = 'SHA1, MD5'\ndefault_digest_function = '=BLAKE3,b=SHA1'",
+        "weak_digest_functions = ['SHA1', 'MD5']\ndefault_digest_function = ['=BLAKE3', 'b=SHA1']",
+        "weak_digest_functions = ['SHA1', 'MD5']\n[default_digest_function]\n'' = 'BLAKE3'\nb = 'SHA1'",
+    ] {
+        let mut sources = Sources::default();
+        sources.add_file(file(text).path());
+        let config = check(sources).unwrap();
+        assert_eq!(config.weak_digest_functions.show(), "SHA1,MD5", "{text}");
+        assert_eq!(config.default_digest_function.show(), "=BLAKE3,b=SHA1", "{text}");
+    }
+    for (text, expect) in [
+        ("weak_digest_functions = []", ""),
+        ("weak_digest_functions = [1]", "weak_digest_functions: its items are not all texts"),
+        ("[default_digest_function]\n'a,b' = 'BLAKE3'", "default_digest_function: \"a,b=BLAKE3\""),
+        ("[default_digest_function]\na = 3", "default_digest_function: its items are not"),
+        ("max_size = ['1GiB']", "max_size: an array where one value belongs"),
+    ] {
+        let mut sources = Sources::default();
+        sources.add_file(file(text).path());
+        let problems = check(sources).err().unwrap_or_default().join("\n");
+        assert!(
+            problems.starts_with(expect) && problems.is_empty() == expect.is_empty(),
+            "{problems}"
+        );
     }
 }
 
@@ -196,6 +234,8 @@ fn what_is_shown_checks_to_the_same() {
         ("eviction", "s3-fifo"),
         ("trace_file", "/var/tmp/larder.trace"),
         ("max_blob_size", "1GiB"),
+        ("weak_digest_functions", "SHA1,GITSHA1"),
+        ("default_digest_function", "=BLAKE3,=GITSHA1,a/b=SHA256TREE"),
         ("durability", "interval"),
         ("sync_interval", "1s 500ms"),
         ("log.level", "warn,larder_disk=debug"),

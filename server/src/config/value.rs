@@ -32,6 +32,19 @@ impl Value for SocketAddr {
     }
 }
 
+/// With commas between, and spaces where one likes.
+impl<T: Value> Value for Vec<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn read(text: &str) -> Option<Self> {
+        text.split(',').map(|item| T::read(item.trim())).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(Value::show).collect::<Vec<_>>().join(",")
+    }
+}
+
 impl Value for PathBuf {
     const EXPECTED: &'static str = "a path";
 

@@ -2,7 +2,7 @@
 
 use larder_action_cache::ActionKey;
 use larder_cas::{BlobKey, BlobKeys, Keyspace};
-use larder_protos::{Digest, Hash, InstanceName, ParseError};
+use larder_protos::{Digest, Hash, InstanceName};
 
 /// The keyspaces of one instance name.
 ///
@@ -19,10 +19,6 @@ impl Partition {
         let keyspace =
             |name: &str| Keyspace::new(name).expect("instance names are shorter than keyspaces");
         Self { blobs: keyspace(""), actions: keyspace(instance.as_str()) }
-    }
-
-    pub(crate) fn parse(instance: &str) -> Result<Self, ParseError> {
-        InstanceName::parse(instance).map(|instance| Self::of(&instance))
     }
 
     pub(crate) fn blob(&self, digest: Digest) -> BlobKey {

@@ -10,17 +10,20 @@ use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
 use larder_cas::BlobStore;
+use larder_protos::InstanceName;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::budget::Budget;
 use super::drainer::Drainer;
+use super::functions::{FunctionError, Functions, Said};
 use super::grpc::GrpcRouter;
 use super::health::HealthHandle;
 use super::http::{HttpCache, Spool};
 use super::limits::{
     KEPT_UPLOADS_AGE, KEPT_UPLOADS_DISK_SHARE, KEPT_UPLOADS_MEMORY_SHARE, MAX_KEPT_UPLOADS,
 };
+use super::partition::Partition;
 use super::uploads::{UploadLimits, Uploads};
 use crate::compose::{BlobSizes, Stacks};
 use crate::config::{ByteSize, Config};
@@ -31,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) functions: Functions,
     pub(crate) budget: Budget,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) drainer: Drainer,
@@ -38,6 +42,19 @@ pub(crate) struct Shared {
     pub(crate) spool: Spool,
     /// Announced to clients; the store itself enforces it.
     pub(crate) max_blob_bytes: Option<u64>,
+}
+
+impl Shared {
+    /// What a request to an instance is about: where its data lives, and how its digests are read.
+    pub(crate) fn addressed(
+        &self,
+        instance_name: &str,
+        digest_function: i32,
+    ) -> Result<(Partition, Said<'_>), FunctionError> {
+        let instance = InstanceName::parse(instance_name)?;
+        let said = self.functions.of(&instance).said(digest_function)?;
+        Ok((Partition::of(&instance), said))
+    }
 }
 
 /// The public port's service: gRPC by content type, else the HTTP cache. Cloning shares it.
@@ -68,6 +85,7 @@ impl Edge {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
+            functions: Functions::new(config),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),
             drainer: Drainer::new(ending),

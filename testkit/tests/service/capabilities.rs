@@ -26,8 +26,8 @@ async fn what_is_announced_is_what_clients_need() {
     let cache = answer.cache_capabilities.expect("a cache");
     assert_eq!(
         cache.digest_functions,
-        [1, 9, 5, 6, 8],
-        "SHA256, BLAKE3, SHA384, SHA512, SHA256TREE"
+        [1, 5, 6, 9, 8],
+        "SHA256, SHA384, SHA512, BLAKE3, SHA256TREE"
     );
     let zstd: i32 = compressor::Value::Zstd.into();
     assert_eq!(cache.supported_compressors, [zstd]);

@@ -28,9 +28,9 @@ pub(crate) const CASES: &[Case] = cases! {
     /// The size is part of the action's digest, or is ignored; another hash is another action.
     "action-cache.other-action", Must, "GetActionResultRequest.action_digest", needs[Need::Updates] => other_action;
     /// A request without an action digest is refused.
-    "action-cache.no-digest", Must, "GetActionResultRequest.action_digest" => no_digest;
+    "action-cache.no-digest", Should, "GetActionResultRequest.action_digest" => no_digest;
     /// An update without an action digest is refused.
-    "action-cache.update-no-digest", Must, "UpdateActionResultRequest.action_digest", needs[Need::Updates] => update_no_digest;
+    "action-cache.update-no-digest", Should, "UpdateActionResultRequest.action_digest", needs[Need::Updates] => update_no_digest;
     /// An update without a result is refused.
     "action-cache.update-no-result", Should, "UpdateActionResultRequest.action_result", needs[Need::Updates] => update_no_result;
     /// A hash that is none is refused.
@@ -57,8 +57,8 @@ pub(crate) const CASES: &[Case] = cases! {
     "action-cache.inline.stderr", Must, "GetActionResultRequest.inline_stderr", needs[Need::Updates] => inline_stderr;
     /// Inlined output files are what their digests say, and others are not inlined.
     "action-cache.inline.files", Must, "GetActionResultRequest.inline_output_files", needs[Need::Updates] => inline_files;
-    /// Small outputs that are asked for are inlined.
-    "action-cache.inline.is-done", Should, "GetActionResultRequest.inline_output_files", needs[Need::Updates] => inline_is_done;
+    /// Small outputs that are asked for are inlined: it spares Bazel a call for each action.
+    "action-cache.inline.is-done", Client[Bazel], "Bazel, inline_stdout and inline_stderr", needs[Need::Updates] => inline_is_done;
     /// Paths that the result does not have are ignored.
     "action-cache.inline.unknown-path", Must, "GetActionResultRequest.inline_output_files", needs[Need::Updates] => inline_unknown_path;
     /// Outputs that are too large for a message are not inlined: the answer stays within what clients take.

@@ -21,13 +21,15 @@ enum Absent {
     Tree,
     FileOfRoot,
     FileOfChild,
+    /// The directories of the tree, which are in the tree as well.
+    Directories,
     RootDirectory,
     ChildOfRootDirectory,
     FileOfRootDirectory,
 }
 
 pub(crate) const CASES: &[Case] = cases! {
-    /// A result is a hit where all is there: files, standard output, a tree with its files; its directories need be no blobs.
+    /// A result is a hit where all is there: files, standard output and error, a tree, its directories and its files.
     "completeness.whole", Must, "ActionCache.GetActionResult" => check(Absent::Nothing);
     /// A result whose output file is absent is a miss.
     "completeness.file", Should, "ActionCache.GetActionResult, \"any blobs referenced … are available\"" => check(Absent::File);
@@ -53,8 +55,10 @@ pub(crate) const CASES: &[Case] = cases! {
     "completeness.healed", Must, "ActionCache.GetActionResult" => healed;
     /// A tree that is no Tree message is a miss or refused at the upload, and nothing breaks.
     "completeness.malformed-tree", Should, "OutputDirectory.tree_digest" => malformed_tree;
-    /// A tree with 2,000 files is judged whole.
-    "completeness.large-tree", Must, "OutputDirectory.tree_digest" => large_tree;
+    /// A tree counts by itself: its directories need not be blobs of their own, and Bazel uploads none.
+    "completeness.tree-without-directories", Client[Bazel], "Bazel, RemoteExecutionCache" => tree_without_directories;
+    /// A tree of 200 directories with 2,000 files is judged whole.
+    "completeness.large-tree", Client[Bazel], "Bazel, RemoteExecutionCache" => large_tree;
 };
 
 /// A blob, stored unless it is the absent one.
@@ -87,6 +91,10 @@ async fn check(cx: &Cx, absent: Absent) -> Outcome {
         directories: vec![node],
         ..Default::default()
     };
+    if absent != Absent::Directories {
+        cx.store(&cx.blob_of(child.encode_to_vec())).await?;
+        cx.store(&cx.blob_of(root.encode_to_vec())).await?;
+    }
     let tree = reapi::Tree { root: Some(root), children: vec![child] };
     let tree = blob_unless(cx, is(Absent::Tree), cx.blob_of(tree.encode_to_vec())).await?;
     let mut result = result_of(vec![output_file("out", &file)]);
@@ -97,7 +105,11 @@ async fn check(cx: &Cx, absent: Absent) -> Outcome {
         tree_digest: Some(tree.digest()),
         ..Default::default()
     }];
-    expect_judged(cx, result, !is(Absent::Nothing)).await
+    expect_judged(cx, result, !is(Absent::Nothing) && !is(Absent::Directories)).await
+}
+
+async fn tree_without_directories(cx: &Cx) -> Outcome {
+    check(cx, Absent::Directories).await
 }
 
 /// A result with something absent is refused at the upload or a miss after it; a whole one is a hit.

@@ -53,7 +53,7 @@ pub(crate) const METADATA: &[Case] = cases! {
     /// An empty RequestMetadata is taken.
     "metadata.empty", Must, "RequestMetadata" => with_metadata(Kind::Empty);
     /// RequestMetadata that does not decode is ignored: it is a hint.
-    "metadata.garbage", Should, "RequestMetadata, \"This field is not set by default\"" => with_metadata(Kind::Garbage);
+    "metadata.garbage", Should, "RequestMetadata, \"The server may use this for logging or other purposes\"" => with_metadata(Kind::Garbage);
     /// Long values are taken.
     "metadata.long", Should, "RequestMetadata" => with_metadata(Kind::Long);
     /// Fields that the server does not know are ignored.

@@ -10,8 +10,6 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
-use crate::edge::functions::Said;
-use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::answer_bytes;
@@ -27,8 +25,8 @@ impl ActionCache for ActionCacheService {
     ) -> Result<Response<ActionResult>, Status> {
         let hold = hold_of(&request);
         let request = request.into_inner();
-        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let addressed = self.0.addressed(&request.instance_name, request.digest_function);
+        let (partition, said) = addressed.map_err(grpc_status)?;
         let action = said.require("action_digest", request.action_digest.as_ref());
         let key = partition.action(*action.map_err(grpc_status)?.hash());
         let cx = RequestCx::RAW;
@@ -58,8 +56,8 @@ impl ActionCache for ActionCacheService {
         request: Request<UpdateActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
         let request = request.into_inner();
-        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let addressed = self.0.addressed(&request.instance_name, request.digest_function);
+        let (partition, said) = addressed.map_err(grpc_status)?;
         let action = said.require("action_digest", request.action_digest.as_ref());
         let key = partition.action(*action.map_err(grpc_status)?.hash());
         let Some(result) = request.action_result else {

@@ -9,10 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use larder_protos::Compressor;
+use larder_protos::{Compressor, DigestFunction, WriteName};
 use tonic::Status;
 
-use super::byte_stream::write_name;
 use super::framing::{FirstMessage, MessageTracker, first_message};
 use crate::edge::budget::{Budget, BudgetError, Hold};
 use crate::edge::limits::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES};
@@ -53,7 +52,7 @@ impl Kind {
         match self {
             Self::Upload => {
                 // A name that is none is refused as soon as the message is read.
-                let Some(name) = name.and_then(|name| write_name(name).ok()) else {
+                let Some(name) = name.and_then(name_of_upload) else {
                     return length_bytes;
                 };
                 upload_bytes(name.compressor, name.digest.size_bytes(), length_bytes)
@@ -68,7 +67,7 @@ impl Kind {
 
     /// How much the client sends in all, as far as the first message tells.
     fn follows(self, first: FirstMessage<'_>) -> u64 {
-        match (self, first.name.and_then(|name| write_name(name).ok())) {
+        match (self, first.name.and_then(name_of_upload)) {
             (Self::Upload, Some(name)) => name.digest.size_bytes().max(first.length_bytes),
             _ => first.length_bytes,
         }
@@ -208,4 +207,8 @@ impl Body for AdmittedBody {
         // tonic does not ask.
         SizeHint::default()
     }
+}
+/// An upload's name as far as it is needed here: which function is meant makes no difference to the size.
+fn name_of_upload(resource_name: &str) -> Option<WriteName> {
+    WriteName::parse(resource_name, |_, digits| DigestFunction::inferred_from(digits)).ok()
 }

@@ -60,13 +60,13 @@ pub(crate) async fn read(
 struct Batch<'a> {
     shared: &'a Shared,
     partition: Partition,
-    said: Said,
+    said: Said<'a>,
 }
 
 impl<'a> Batch<'a> {
     fn new(shared: &'a Shared, instance: &str, digest_function: i32) -> Result<Self, Status> {
-        let partition = Partition::parse(instance).map_err(grpc_status)?;
-        let said = Said::by(digest_function).map_err(grpc_status)?;
+        let addressed = shared.addressed(instance, digest_function);
+        let (partition, said) = addressed.map_err(grpc_status)?;
         Ok(Self { shared, partition, said })
     }
 

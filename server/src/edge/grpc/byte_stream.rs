@@ -10,12 +10,12 @@ use larder_protos::bytestream::{
     WriteResponse,
 };
 use larder_protos::services::byte_stream_server::ByteStream;
-use larder_protos::{Compressor, DigestFunction, InstanceName, ReadName, WriteName};
+use larder_protos::{Compressor, InstanceName, ReadName, WriteName};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::hold_of;
 use super::upload;
-use crate::edge::functions::{self, FunctionError};
+use crate::edge::functions::{FunctionError, Functions};
 use crate::edge::limits::MAX_READ_CHUNK_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -36,8 +36,7 @@ impl ByteStream for ByteStreamService {
     ) -> Result<Response<Self::ReadStream>, Status> {
         let hold = hold_of(&request);
         let ReadRequest { resource_name, read_offset, read_limit } = request.into_inner();
-        let name = ReadName::parse(&resource_name, unmarked).map_err(grpc_status)?;
-        functions::check_served(name.digest.function()).map_err(grpc_status)?;
+        let name = read_name(&self.0.functions, &resource_name).map_err(grpc_status)?;
         let range = range(name.compressor, read_offset, read_limit)?;
         let key = Partition::of(&name.instance).blob(name.digest);
         let cx = match name.compressor {
@@ -61,7 +60,8 @@ impl ByteStream for ByteStreamService {
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
         let hold = hold_of(&request);
-        let committed_size = upload::receive(&self.0, &hold, request.into_inner()).await?;
+        let tool = request.extensions().get().copied().unwrap_or_default();
+        let committed_size = upload::receive(&self.0, &hold, tool, request.into_inner()).await?;
         // The answer takes nothing, and its client may go on sending.
         hold.discard_rest();
         Ok(Response::new(WriteResponse { committed_size }))
@@ -71,7 +71,8 @@ impl ByteStream for ByteStreamService {
         &self,
         request: Request<QueryWriteStatusRequest>,
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
-        let name = write_name(&request.get_ref().resource_name).map_err(grpc_status)?;
+        let name = &request.get_ref().resource_name;
+        let name = write_name(&self.0.functions, name).map_err(grpc_status)?;
         let key = Partition::of(&name.instance).blob(name.digest);
         let asked = self.0.blobs.find_missing(&RequestCx::RAW, key.into()).await;
         let complete = asked.map_err(grpc_status)?.is_empty();
@@ -86,21 +87,28 @@ impl ByteStream for ByteStreamService {
     }
 }
 
+/// Parses the name of a blob.
+fn read_name(functions: &Functions, resource_name: &str) -> Result<ReadName, FunctionError> {
+    let unmarked = |instance: &InstanceName, digits| functions.of(instance).unmarked(digits);
+    let name = ReadName::parse(resource_name, unmarked)?;
+    functions.check_served(name.digest.function())?;
+    Ok(name)
+}
+
 /// Parses the name of an upload.
-pub(crate) fn write_name(resource_name: &str) -> Result<WriteName, FunctionError> {
+pub(super) fn write_name(
+    functions: &Functions,
+    resource_name: &str,
+) -> Result<WriteName, FunctionError> {
+    let unmarked = |instance: &InstanceName, digits| functions.of(instance).unmarked(digits);
     let name = WriteName::parse(resource_name, unmarked)?;
-    functions::check_served(name.digest.function())?;
+    functions.check_served(name.digest.function())?;
     Ok(name)
 }
 
 /// A size as the protocol writes it.
 pub(crate) fn signed(size_bytes: u64) -> i64 {
     i64::try_from(size_bytes).unwrap_or(i64::MAX)
-}
-
-/// The function of a name that does not say it.
-fn unmarked(_instance: &InstanceName, hex_digits: usize) -> Option<DigestFunction> {
-    DigestFunction::inferred_from(hex_digits)
 }
 
 fn range(compressor: Compressor, offset: i64, limit: i64) -> Result<ByteRange, Status> {

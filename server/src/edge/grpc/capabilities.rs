@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use larder_protos::DigestFunction;
 use larder_protos::reapi::{
     ActionCacheUpdateCapabilities, CacheCapabilities, GetCapabilitiesRequest, PriorityCapabilities,
     SemVer, ServerCapabilities, compressor, priority_capabilities::PriorityRange,
     symlink_absolute_path_strategy,
 };
 use larder_protos::services::capabilities_server::Capabilities;
+use larder_protos::{DigestFunction, InstanceName};
 use tonic::{Request, Response, Status};
 
-use crate::edge::functions;
 use crate::edge::limits::MAX_BATCH_BYTES;
-use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -30,12 +28,14 @@ impl Capabilities for CapabilitiesService {
         &self,
         request: Request<GetCapabilitiesRequest>,
     ) -> Result<Response<ServerCapabilities>, Status> {
-        Partition::parse(&request.get_ref().instance_name).map_err(grpc_status)?;
+        let instance =
+            InstanceName::parse(&request.get_ref().instance_name).map_err(grpc_status)?;
+        let functions = self.0.functions.of(&instance).announced();
         let zstd = vec![compressor::Value::Zstd.into()];
         // Priorities are accepted and make no difference; a range is announced so that sending one is no error.
         let any_priority = PriorityRange { min_priority: i32::MIN, max_priority: i32::MAX };
         let cache = CacheCapabilities {
-            digest_functions: functions::SERVED.map(DigestFunction::to_proto).to_vec(),
+            digest_functions: functions.into_iter().map(DigestFunction::to_proto).collect(),
             action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities {
                 update_enabled: true,
             }),

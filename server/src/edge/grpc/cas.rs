@@ -15,9 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
 use super::{batch, get_tree};
-use crate::edge::functions::Said;
 use crate::edge::limits::MAX_BATCH_BYTES;
-use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -33,8 +31,8 @@ impl ContentAddressableStorage for CasService {
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
         let request = request.into_inner();
-        let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-        let said = Said::by(request.digest_function).map_err(grpc_status)?;
+        let addressed = self.0.addressed(&request.instance_name, request.digest_function);
+        let (partition, said) = addressed.map_err(grpc_status)?;
         let digests = request.blob_digests.iter().map(|digest| said.parse(digest));
         let digests = digests.collect::<Result<Vec<_>, _>>().map_err(grpc_status)?;
         let asked = self.0.blobs.find_missing(&RequestCx::RAW, partition.blobs(digests)).await;

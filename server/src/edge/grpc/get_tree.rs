@@ -18,7 +18,6 @@ use larder_protos::reapi::{Directory, GetTreeRequest};
 use larder_protos::{Digest, DigestFunction, bounded};
 use tonic::Status;
 
-use crate::edge::functions::Said;
 use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -35,8 +34,8 @@ pub(crate) async fn pages(
     shared: Arc<Shared>,
     request: GetTreeRequest,
 ) -> Result<BoxStream<'static, Result<GetTreeResponse, Status>>, Status> {
-    let partition = Partition::parse(&request.instance_name).map_err(grpc_status)?;
-    let said = Said::by(request.digest_function).map_err(grpc_status)?;
+    let addressed = shared.addressed(&request.instance_name, request.digest_function);
+    let (partition, said) = addressed.map_err(grpc_status)?;
     let root = said.require("root_digest", request.root_digest.as_ref()).map_err(grpc_status)?;
     let skip = skipped(&request.page_token)?;
     let page_directories = match usize::try_from(request.page_size) {

@@ -40,7 +40,7 @@ impl HttpCache {
             let key = key.to_owned();
             return key_value::call(&self.shared, &key, request).await;
         }
-        let path = match CachePath::parse(request.uri().path()) {
+        let path = match CachePath::parse(request.uri().path(), &self.shared.functions) {
             Ok(path) => path,
             Err(error @ PathError::Unknown) => {
                 return text(StatusCode::NOT_FOUND, &error.to_string());

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
 use super::key_value;
-use crate::edge::functions::{self, FunctionError};
+use crate::edge::functions::{FunctionError, Functions};
 
 /// A blob or an action result, named by its hash alone.
 #[derive(Debug, Eq, PartialEq)]
@@ -44,7 +44,7 @@ pub(crate) enum PathError {
 
 impl CachePath {
     /// Parses a URL's path; what stands before `ac` or `cas` is the instance name.
-    pub(crate) fn parse(path: &str) -> Result<Self, PathError> {
+    pub(crate) fn parse(path: &str, functions: &Functions) -> Result<Self, PathError> {
         let decoded = percent_decode_str(path.strip_prefix('/').ok_or(PathError::Unknown)?);
         let decoded = decoded.decode_utf8().map_err(|_| PathError::Unknown)?;
         let (prefix, hex) = decoded.rsplit_once('/').ok_or(PathError::Unknown)?;
@@ -58,9 +58,9 @@ impl CachePath {
             "cas" => Kind::Blob,
             _ => return Err(PathError::Unknown),
         };
-        let function = functions::by_hex_digits(hex.len())?;
-        let hash = Hash::parse(function, hex)?;
-        Ok(Self { instance: InstanceName::parse(instance)?, kind, hash })
+        let instance = InstanceName::parse(instance)?;
+        let hash = Hash::parse(functions.of(&instance).by_hex_digits(hex.len())?, hex)?;
+        Ok(Self { instance, kind, hash })
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn check(path: &str, expect: Option<(&str, Kind)>) {
-        let parsed = CachePath::parse(&path.replace("HEX", HEX));
+        let parsed = CachePath::parse(&path.replace("HEX", HEX), &Functions::default());
         let expect = expect.map(|(instance, kind)| CachePath {
             instance: InstanceName::parse(instance).expect("a good name"),
             kind,

@@ -69,7 +69,9 @@ impl Spool {
 /// A nameless file that grows, and the hash of what is in it.
 struct GrowingFile {
     file: std::fs::File,
-    hasher: DigestHasher,
+    function: DigestFunction,
+    /// `None` where the hash begins with the size, so that the file is hashed at its end.
+    hasher: Option<DigestHasher>,
     size_bytes: u64,
 }
 
@@ -82,15 +84,16 @@ impl GrowingFile {
         let directory = directory.to_owned();
         let file = blocking::run(move || tempfile::tempfile_in(directory)).await?;
         let file = file.map_err(StoreError::from)?;
-        // The size is not known, and no function whose size comes first is served.
-        let hasher = DigestHasher::new(function, 0);
-        Self { file, hasher, size_bytes: 0 }.append(begun).await
+        let hasher = (!function.begins_with_size()).then(|| DigestHasher::new(function, 0));
+        Self { file, function, hasher, size_bytes: 0 }.append(begun).await
     }
 
     async fn append(mut self, chunk: Bytes) -> Result<Self, BodyError> {
         let appended = blocking::run(move || {
             self.file.write_all(&chunk)?;
-            self.hasher.update(&chunk);
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&chunk);
+            }
             self.size_bytes += chunk.len() as u64;
             Ok::<_, std::io::Error>(self)
         });
@@ -99,15 +102,41 @@ impl GrowingFile {
 
     /// The file from its start. It is verified once more as it is read: what a disk gives back need not be what it took.
     async fn spooled(self) -> Result<Spooled, BodyError> {
-        let Self { mut file, hasher, .. } = self;
-        let file = blocking::run(move || file.rewind().map(|()| file)).await?;
-        let chunks = stream::try_unfold(file.map_err(StoreError::from)?, async |file| {
+        let Self { mut file, function, hasher, size_bytes } = self;
+        let finish = move || {
+            file.rewind()?;
+            let digest = match hasher {
+                Some(hasher) => hasher.finish(),
+                None => hash(&mut file, function, size_bytes)?,
+            };
+            Ok::<_, std::io::Error>((file, digest))
+        };
+        let (file, digest) = blocking::run(finish).await?.map_err(StoreError::from)?;
+        let chunks = stream::try_unfold(file, async |file| {
             let read = blocking::run(move || next_chunk(file)).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(read.map_err(StoreError::from)?)
         });
         let untrusted = UntrustedPayload::from_stream(Encoding::Raw, chunks.boxed());
-        Ok(Spooled { digest: hasher.finish(), untrusted })
+        Ok(Spooled { digest, untrusted })
     }
+}
+
+/// The digest of a file of `size_bytes`, which is left at its start.
+fn hash(
+    file: &mut std::fs::File,
+    function: DigestFunction,
+    size_bytes: u64,
+) -> std::io::Result<Digest> {
+    let mut hasher = DigestHasher::new(function, size_bytes);
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => break,
+            length => hasher.update(&chunk[..length]),
+        }
+    }
+    file.rewind()?;
+    Ok(hasher.finish())
 }
 
 fn next_chunk(mut file: std::fs::File) -> std::io::Result<Option<(Bytes, std::fs::File)>> {
@@ -124,11 +153,30 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn every_function_names_what_was_spooled() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let spool = Spool { directory: directory.path().to_owned(), limit_bytes: 1 << 30 };
+        for size in [10, IN_MEMORY_BYTES + 3 * CHUNK_BYTES + 1] {
+            let blob: Bytes = (0..=250).cycle().take(size).collect();
+            for function in DigestFunction::ALL {
+                let chunks: Vec<_> = blob.chunks(100_000).map(Bytes::copy_from_slice).collect();
+                let decoded = stream::iter(chunks.into_iter().map(Ok)).boxed();
+                let spooled = spool.receive(decoded, function).await.expect("spooled");
+                assert_eq!(spooled.digest, Digest::of(function, &blob), "{function}");
+                let payload = spooled.untrusted.verify(&spooled.digest).await.expect("verified");
+                let bytes = payload.into_bytes(u64::MAX).await.expect("all of it");
+                assert!(bytes == blob, "{function}, {size} B");
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_spool_that_cannot_be_read_is_not_the_callers_fault() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let write_only = std::fs::File::create(directory.path().join("spool")).expect("a file");
-        let hasher = DigestHasher::new(DigestFunction::Sha256, 0);
-        let file = GrowingFile { file: write_only, hasher, size_bytes: 0 };
+        let function = DigestFunction::Sha256;
+        let hasher = Some(DigestHasher::new(function, 0));
+        let file = GrowingFile { file: write_only, function, hasher, size_bytes: 0 };
         let file = file.append(Bytes::from_static(b"body")).await.expect("written");
         let Spooled { digest, untrusted } = file.spooled().await.expect("rewound");
         let error = untrusted.verify(&digest).await.expect_err("it cannot be read");
