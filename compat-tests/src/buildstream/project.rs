@@ -51,8 +51,7 @@ impl Project {
         let bin = project.join("rootfs/bin");
         fs::create_dir_all(&bin).map_err(CompatError::io(&bin))?;
         let busybox = BUSYBOX.into_iter().map(Path::new).find(|path| path.exists());
-        let busybox =
-            busybox.ok_or_else(|| CompatError::NotHere { what: BUSYBOX.join(" or ") })?;
+        let busybox = busybox.ok_or_else(|| CompatError::NotHere { what: BUSYBOX.join(" or ") })?;
         fs::copy(busybox, bin.join("busybox")).map_err(CompatError::io(busybox))?;
         for tool in TOOLS {
             let link = bin.join(tool);
