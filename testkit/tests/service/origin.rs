@@ -359,14 +359,15 @@ async fn a_fetch_goes_on_when_its_client_has_gone() {
     }
     // Who comes back joins it, and both who wait get it.
     let together = async { tokio::join!(fetch(&server, asked()), fetch(&server, asked())) };
-    let mut together = std::pin::pin!(together);
+    let mut together = Box::pin(together);
     let early = tokio::select! {
         _ = &mut together => true,
         () = tokio::task::yield_now() => false,
     };
     assert!(!early);
     origin.go_on();
-    let (one, other) = together.await;
+    let (one, other) = together.as_mut().await;
+    drop(together);
     for answer in [one, other] {
         assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
     }
