@@ -7,6 +7,8 @@ mod complete;
 pub mod conformance;
 mod disk_tier;
 mod entry;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hot_tier;
 mod inline;
 mod key;

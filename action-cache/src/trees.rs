@@ -209,7 +209,7 @@ impl Bounded for DirectoryDigests {
 }
 
 /// The files of all directories; `None` where this is no tree, or a file has no digest.
-fn tree_files(encoded: Bytes, function: DigestFunction) -> Option<HashSet<Digest>> {
+pub(crate) fn tree_files(encoded: Bytes, function: DigestFunction) -> Option<HashSet<Digest>> {
     let tree = bounded::decode::<TreeFiles>(encoded).ok()?;
     let directories = tree.root.iter().chain(&tree.children);
     let files = directories.flat_map(|directory| &directory.files);

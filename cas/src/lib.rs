@@ -10,6 +10,8 @@ pub mod conformance;
 mod disk_tier;
 mod error;
 mod flights;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guarded;
 mod hot_cache;
 mod hot_tier;

@@ -2,13 +2,18 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use crate::bazel;
 use crate::ccache;
+use crate::curl;
 use crate::error::CompatError;
 use crate::faults;
+use crate::grpcurl;
 use crate::lab::Lab;
 use crate::limits;
+use crate::moon;
+use crate::remotetool;
 use crate::report::Report;
 
 /// A client that can be had on this machine and driven without a person.
@@ -24,6 +29,10 @@ struct Client {
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
     Client { name: ccache::NAME, run: ccache::run },
+    Client { name: grpcurl::NAME, run: grpcurl::run },
+    Client { name: curl::NAME, run: curl::run },
+    Client { name: remotetool::NAME, run: remotetool::run },
+    Client { name: moon::NAME, run: moon::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];
@@ -49,9 +58,15 @@ pub fn run_clients(
             let wanted =
                 |client: &&Client| names.is_empty() || names.iter().any(|n| n == client.name);
             for client in CLIENTS.iter().filter(wanted) {
-                if let Err(error) = (client.run)(&lab, &mut report) {
-                    report.failure(client.name, &error);
+                let begun = Instant::now();
+                match (client.run)(&lab, &mut report) {
+                    Ok(()) => {}
+                    Err(absence @ CompatError::NotHere { .. }) => {
+                        report.not_run(client.name, &absence.to_string());
+                    }
+                    Err(error) => report.failure(client.name, &error),
                 }
+                report.note(client.name, &format!("{:.1} s in all", begun.elapsed().as_secs_f64()));
             }
         }
         Err(error) => report.failure("lab", &error),

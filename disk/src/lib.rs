@@ -14,6 +14,8 @@ mod engine;
 mod error;
 pub mod eviction;
 mod full_disk;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gate;
 mod index;
 mod index_format;

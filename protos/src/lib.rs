@@ -9,6 +9,8 @@ mod digest;
 mod digest_function;
 mod digest_hasher;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hash;
 pub mod hot;
 mod instance_name;

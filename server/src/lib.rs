@@ -5,11 +5,14 @@
 pub mod admin;
 pub mod background;
 mod bounded_read;
+mod caller;
 pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
 pub mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod lifecycle;
 pub mod memory;
 pub mod run;

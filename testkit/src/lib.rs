@@ -1,5 +1,6 @@
-//! A server in this process for tests, clients for it, and a checker of its log.
+//! A server in this process for tests, clients for it, a checker of its log, and the fuzz targets.
 
+pub mod fuzz_targets;
 mod log_checker;
 mod server;
 

@@ -94,6 +94,11 @@ impl<W: Write> TraceWriter<W> {
         writeln!(self.out, "!{count}")
     }
 
+    /// What was written to, with all of the trace.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Hands everything on to the file.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()

@@ -13,7 +13,10 @@ use super::problem::{Origin, Problem, Problems};
 use super::settings::{Fallback, Setting};
 use super::sources::Sources;
 use super::value::{DurabilityWord, Value};
-use super::{ByteSize, Compression, Config, DefaultFunction, Durability, Hot, Log, WeakFunction};
+use super::{
+    ByteSize, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress, Log,
+    WeakFunction,
+};
 use crate::fetch::{FetchSettings, HostRules, Networks};
 
 /// Below this not even a few packs fit.
@@ -38,6 +41,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let problems = std::mem::take(&mut sources.problems);
     let mut reader = Reader { sources, problems };
     let addresses = reader.addresses();
+    let socket_mode = reader.value("socket_mode");
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
     let eviction = reader.value("eviction");
@@ -61,6 +65,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
         let (weak_digest_functions, default_digest_function) = functions?;
         Some(Config {
             listen,
+            socket_mode: socket_mode?,
             admin_listen,
             unsafe_anonymous,
             data_dir: data_dir?,
@@ -92,20 +97,20 @@ struct Reader {
 }
 
 impl Reader {
-    fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
-        let listen: Option<SocketAddr> = self.value("listen");
+    fn addresses(&mut self) -> Option<(Vec<ListenAddress>, SocketAddr, bool)> {
+        let listen: Option<Vec<ListenAddress>> = self.value("listen");
         let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
         let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
         if unsafe_anonymous == Some(false) {
-            let addresses = [("listen", listen), ("admin_listen", admin_listen)];
-            self.problems.extend(addresses.into_iter().filter_map(|(key, address)| {
-                let address = address.filter(is_exposed)?;
-                Some(Problem::Exposed { key, address })
-            }));
+            let addresses = listen.iter().flatten().filter_map(ListenAddress::tcp);
+            let addresses = addresses.map(|address| ("listen", address));
+            let addresses = addresses.chain(admin_listen.map(|address| ("admin_listen", address)));
+            let exposed = addresses.filter(|(_, address)| is_exposed(address));
+            self.problems.extend(exposed.map(|(key, address)| Problem::Exposed { key, address }));
         }
-        if let Some(address) = listen
-            && listen == admin_listen
+        if let Some(address) = admin_listen
+            && listen.iter().flatten().any(|listen| listen.tcp() == admin_listen)
             && address.port() != 0
         {
             self.problems.push(Problem::SameAddress { address });

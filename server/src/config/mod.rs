@@ -4,6 +4,7 @@
 
 mod check;
 mod functions;
+mod listen;
 mod machine;
 mod problem;
 mod settings;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use larder_disk::EvictionPolicy;
 
 pub use self::functions::{DefaultFunction, WeakFunction};
+pub use self::listen::{ListenAddress, SocketMode};
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
@@ -35,8 +37,10 @@ use crate::fetch::FetchSettings;
 /// under the name of the field.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Config {
-    /// Where clients connect.
-    pub listen: SocketAddr,
+    /// Where clients connect; at least one place.
+    pub listen: Vec<ListenAddress>,
+    /// Who may connect to sockets that are files.
+    pub socket_mode: SocketMode,
     /// Where health, metrics and status are read.
     pub admin_listen: SocketAddr,
     /// Where everything is stored.
@@ -153,6 +157,7 @@ impl Config {
             fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
         let shown = [
             ("listen", Some(self.listen.show())),
+            ("socket_mode", Some(self.socket_mode.show())),
             ("admin_listen", Some(self.admin_listen.show())),
             ("data_dir", Some(self.data_dir.show())),
             ("max_size", Some(self.max_size.show())),

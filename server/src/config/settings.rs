@@ -60,11 +60,19 @@ impl Setting {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "listen",
-        value_name: "ADDRESS",
+        value_name: "ADDRESS,…",
         fallback: Fallback::Text("127.0.0.1:8980"),
-        help: "Where clients connect: gRPC and the HTTP/1.1 cache on one port.",
+        help: "Where clients connect: gRPC and the HTTP/1.1 cache on each address, or on a unix socket \
+               such as unix:/run/larder.sock.",
         advice: "Port 0 takes a free one. Beyond loopback only with unsafe_anonymous, since anyone \
                  who can connect can then read and write the cache.",
+    },
+    Setting {
+        key: "socket_mode",
+        value_name: "MODE",
+        fallback: Fallback::Text("0600"),
+        help: "Who may connect to the unix sockets in listen, as the permissions of their files.",
+        advice: "0660 lets in the group of the directory or of the server, 0666 every user of the machine.",
     },
     Setting {
         key: "admin_listen",

@@ -55,7 +55,8 @@ impl Sources {
         Some((origin, text))
     }
 
-    fn add_toml(&mut self, path: &Path, text: &str) {
+    /// Reads the text of such a file.
+    pub(crate) fn add_toml(&mut self, path: &Path, text: &str) {
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(&Origin::File(path.to_owned()), "", table),
             Err(error) => {

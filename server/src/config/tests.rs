@@ -99,7 +99,7 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
 fn all_problems_come_at_once() {
     let file = file(
         "max_sise = '1GiB'\n\
-         listen = ['127.0.0.1:1']\n\
+         data_dir = ['/d']\n\
          hot = { capacity = '9GiB', capasity = 3 }\n\
          [compression]\n\
          level = 20\n\
@@ -112,7 +112,7 @@ fn all_problems_come_at_once() {
     let problems = check(sources).unwrap_err();
     for expect in [
         "max_sise: unknown setting; did you mean max_size?".to_owned(),
-        "listen: an array where one value belongs".to_owned(),
+        "data_dir: an array where one value belongs".to_owned(),
         "hot.capasity: unknown setting; did you mean hot.capacity?".to_owned(),
         "flux: unknown setting".to_owned(),
         "workers: \"0\" is not a whole number from 1 on (from --workers)".to_owned(),

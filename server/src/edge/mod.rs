@@ -3,6 +3,8 @@
 mod budget;
 mod drainer;
 mod functions;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod grpc;
 mod health;
 mod held_body;

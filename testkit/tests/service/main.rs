@@ -17,5 +17,7 @@ mod memory;
 mod origin;
 mod origin_server;
 mod remote_asset;
+mod request_metadata;
 mod resume;
 mod shapes;
+mod unix_socket;

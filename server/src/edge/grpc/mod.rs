@@ -8,6 +8,8 @@ mod byte_stream;
 mod capabilities;
 mod cas;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod get_tree;
 mod messages;
 mod reflection;

@@ -4,6 +4,8 @@
 mod body;
 mod cache;
 mod download;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod key_value;
 mod path;
 mod range;

@@ -1,0 +1,4 @@
+//! The edge's parsers, for [`crate::fuzzing`].
+
+pub use super::grpc::fuzzing::grpc_body;
+pub use super::http::fuzzing::http_request;
