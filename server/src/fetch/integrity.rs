@@ -109,6 +109,7 @@ fn parse_one(text: &str) -> Result<Hash, IntegrityError> {
 #[cfg(test)]
 mod tests {
     use larder_protos::Digest;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -164,5 +165,14 @@ mod tests {
         assert_eq!(canonical(&format!("{SHA256} {SHA512}")), canonical(SHA512));
         assert_eq!(canonical(&format!("{SHA256} {SHA256}?x")), canonical(SHA256));
         assert_ne!(canonical(SHA256), canonical(SHA384));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(sha(256|384|512)-)?[ -~]{0,100}") {
+            if let Ok(integrity) = Integrity::parse(&text) {
+                prop_assert!(!integrity.hashes.is_empty());
+            }
+        }
     }
 }
