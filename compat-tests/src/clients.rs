@@ -2,14 +2,23 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Instant;
 
 use crate::bazel;
 use crate::ccache;
+use crate::curl;
 use crate::error::CompatError;
 use crate::faults;
+use crate::gradle;
+use crate::grpcurl;
 use crate::lab::Lab;
 use crate::limits;
+use crate::moon;
+use crate::nx;
+use crate::remotetool;
 use crate::report::Report;
+use crate::sccache;
+use crate::turborepo;
 
 /// A client that can be had on this machine and driven without a person.
 struct Client {
@@ -24,6 +33,14 @@ struct Client {
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
     Client { name: ccache::NAME, run: ccache::run },
+    Client { name: gradle::NAME, run: gradle::run },
+    Client { name: turborepo::NAME, run: turborepo::run },
+    Client { name: nx::NAME, run: nx::run },
+    Client { name: sccache::NAME, run: sccache::run },
+    Client { name: grpcurl::NAME, run: grpcurl::run },
+    Client { name: curl::NAME, run: curl::run },
+    Client { name: remotetool::NAME, run: remotetool::run },
+    Client { name: moon::NAME, run: moon::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];
@@ -49,9 +66,15 @@ pub fn run_clients(
             let wanted =
                 |client: &&Client| names.is_empty() || names.iter().any(|n| n == client.name);
             for client in CLIENTS.iter().filter(wanted) {
-                if let Err(error) = (client.run)(&lab, &mut report) {
-                    report.failure(client.name, &error);
+                let begun = Instant::now();
+                match (client.run)(&lab, &mut report) {
+                    Ok(()) => {}
+                    Err(absence @ CompatError::NotHere { .. }) => {
+                        report.not_run(client.name, &absence.to_string());
+                    }
+                    Err(error) => report.failure(client.name, &error),
                 }
+                report.note(client.name, &format!("{:.1} s in all", begun.elapsed().as_secs_f64()));
             }
         }
         Err(error) => report.failure("lab", &error),

@@ -12,6 +12,9 @@ pub(crate) enum CompatError {
     /// The client is neither installed nor installable here.
     #[error("{program} is missing: install Debian's package {package} ({reason})")]
     Missing { program: &'static str, package: &'static str, reason: &'static str },
+    /// The client cannot run here, for a reason that neither it nor the server can mend.
+    #[error("{what} is not on this machine")]
+    NotHere { what: String },
     /// The file system refused.
     #[error("{}: {source}", path.display())]
     Io {
@@ -52,6 +55,9 @@ pub(crate) enum CompatError {
         #[source]
         source: serde_json::Error,
     },
+    /// What the client printed is not what it prints.
+    #[error("{what} cannot be read: {text:?}")]
+    Unreadable { what: &'static str, text: String, log: PathBuf },
     /// The run ended as it should and did not do what it should.
     #[error("{}", Bullets(unmet))]
     Unmet { unmet: Vec<Unmet>, log: PathBuf },
@@ -93,8 +99,10 @@ impl CompatError {
             | Self::Overdue { log, .. }
             | Self::ServerEnded { log, .. }
             | Self::ServerNotReady { log, .. }
+            | Self::Unreadable { log, .. }
             | Self::Unmet { log, .. } => Some(log),
             Self::Missing { .. }
+            | Self::NotHere { .. }
             | Self::Io { .. }
             | Self::Start { .. }
             | Self::Call { .. }

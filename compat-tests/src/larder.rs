@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{CompatError, Unmet};
 use crate::lab::Lab;
+use crate::metrics::Metrics;
 use crate::process;
 
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -76,6 +77,11 @@ impl Larder {
     /// What it has logged.
     pub(crate) fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// What it counts, now.
+    pub(crate) fn metrics(&self) -> Result<Metrics, CompatError> {
+        Metrics::fetch(self.admin).map_err(CompatError::call("GET /metrics"))
     }
 
     /// Kills the server as a crash would and starts it again on the same data directory and ports.

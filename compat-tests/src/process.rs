@@ -3,6 +3,7 @@
 //! This crate drives processes from one thread, so that blocking is its business; the pause stands here once.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +37,23 @@ pub(crate) fn run_expecting(
         return Ok(());
     }
     Err(CompatError::Exit { program: name(command), expected, actual, log: log.to_path_buf() })
+}
+
+/// Like [`run_expecting`]; the answer is what the program printed, to both of its outputs.
+pub(crate) fn output(
+    expected: i32,
+    command: &mut Command,
+    log: &Path,
+    limit: Duration,
+) -> Result<String, CompatError> {
+    let before = fs::metadata(log).map_or(0, |metadata| metadata.len());
+    run_expecting(expected, command, log, limit)?;
+    let mut file = File::open(log).map_err(CompatError::io(log))?;
+    let mut printed = Vec::new();
+    file.seek(SeekFrom::Start(before))
+        .and_then(|_position| file.read_to_end(&mut printed))
+        .map_err(CompatError::io(log))?;
+    Ok(String::from_utf8_lossy(&printed).into_owned())
 }
 
 /// Starts `command` with no input, its output appended to `log`.

@@ -14,17 +14,24 @@ pub(crate) struct Report<'a> {
     out: &'a mut dyn Write,
     passed: u32,
     failed: u32,
+    not_run: u32,
 }
 
 impl<'a> Report<'a> {
     /// A report of nothing yet.
     pub(crate) fn new(out: &'a mut dyn Write) -> Self {
-        Self { out, passed: 0, failed: 0 }
+        Self { out, passed: 0, failed: 0, not_run: 0 }
     }
 
     /// Says what is not a verdict: a version, a variant that the client does not offer.
     pub(crate) fn note(&mut self, subject: &str, text: &str) {
         self.line(&format!("      {subject}: {text}"));
+    }
+
+    /// Counts what could not be run here, which is no verdict either.
+    pub(crate) fn not_run(&mut self, name: &str, reason: &str) {
+        self.not_run += 1;
+        self.line(&format!("-     {name}: not run: {reason}"));
     }
 
     /// Runs one case; its answer says what was seen.
@@ -59,7 +66,11 @@ impl<'a> Report<'a> {
     /// Writes the closing line; whether all is well. A run without a case is not.
     pub(crate) fn close(mut self) -> bool {
         let (passed, failed) = (self.passed, self.failed);
-        self.line(&format!("compat: {passed} passed, {failed} failed"));
+        let not_run = match self.not_run {
+            0 => String::new(),
+            count => format!(", {count} not run"),
+        };
+        self.line(&format!("compat: {passed} passed, {failed} failed{not_run}"));
         failed == 0 && passed > 0
     }
 
@@ -98,5 +109,15 @@ mod tests {
         for (cases, well, line) in table {
             assert_eq!(close_after(cases), (well, line.to_owned()), "{cases:?}");
         }
+    }
+
+    #[test]
+    fn what_was_not_run_is_counted_and_is_no_pass() {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out);
+        report.not_run("client", "no such Python");
+        assert!(!report.close());
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("compat: 0 passed, 0 failed, 1 not run\n"), "{text}");
     }
 }

@@ -1,7 +1,6 @@
 //! The server against what machines do: it is killed, the power goes, the disk is full, fails or turns read-only, descriptors
 //! run out. One client remembers what was acknowledged and holds the server to it (`docs/faults.md`).
 
-mod http;
 mod mount;
 mod oracle;
 mod power;

@@ -8,8 +8,8 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::http::Connection;
 use crate::error::{CompatError, Unmet};
+use crate::http::Connection;
 use crate::process;
 
 const WRITERS: u64 = 4;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::http::Connection;
 use super::mount::Mount;
 use super::{Bench, NAME, Promise, case, launch};
 use crate::error::CompatError;
+use crate::http::Connection;
 use crate::lab::Lab;
 use crate::larder::Larder;
 use crate::process;

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::http::Connection;
 use super::scarce::cpu_ticks;
 use super::{Bench, Oracle, Promise, case, launch};
 use crate::error::CompatError;
+use crate::http::Connection;
 use crate::install::DebianPackage;
 use crate::lab::Lab;
 use crate::larder::Larder;

@@ -1,15 +1,11 @@
-//! Finding clients on this machine, and installing what Debian packages.
+//! [`DebianPackage`]: a client that Debian packages, found as it is or installed.
 
-use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
+use super::{INSTALL_LIMIT, is_present};
 use crate::error::CompatError;
 use crate::process;
-
-/// Fetching and unpacking a package of a few hundred megabytes with what it depends on.
-const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 
 /// A client that Debian packages.
 pub(crate) struct DebianPackage {
@@ -50,16 +46,5 @@ impl DebianPackage {
         let output = Command::new("dpkg-query").args(query).output().ok()?;
         let version = String::from_utf8(output.stdout).ok()?;
         (output.status.success() && !version.is_empty()).then_some(version)
-    }
-}
-
-/// Whether a program of this name can be started.
-fn is_present(program: &'static str) -> Result<bool, CompatError> {
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match command.status() {
-        Ok(_any_code) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(CompatError::Start { program: program.to_owned(), source }),
     }
 }

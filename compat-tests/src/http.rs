@@ -1,4 +1,4 @@
-//! [`Connection`]: as much of HTTP/1.1 as the oracle needs, on one kept connection.
+//! [`Connection`]: as much of HTTP/1.1 as the runs themselves need, on one kept connection.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,16 +8,16 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// One kept connection.
-pub(super) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection(BufReader<TcpStream>);
 
 /// A status code and a body.
-pub(super) struct Answer {
-    pub(super) code: u16,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
@@ -25,11 +25,11 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(super) fn get(&mut self, path: &str) -> io::Result<Answer> {
+    pub(crate) fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.call("GET", path, &[])
     }
 
-    pub(super) fn put(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn put(&mut self, path: &str, body: &[u8]) -> io::Result<Answer> {
         self.call("PUT", path, body)
     }
 
