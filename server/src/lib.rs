@@ -5,10 +5,12 @@
 pub mod admin;
 pub mod background;
 mod bounded_read;
+mod caller;
 pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+pub mod fetch;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod lifecycle;

@@ -4,7 +4,6 @@
 //! says "starting"; the store; the edge; then clients are let in.
 
 use std::io;
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,14 +18,17 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Addresses, Admin, StoreView};
 use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
+use crate::fetch::{Origin, OriginError};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::telemetry::{
-    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+    FetchMetrics, HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
 };
-use crate::transport::{ListenError, Transport, TransportMetrics, TransportOptions, listen, serve};
+use crate::transport::{
+    ListenError, Listener, Transport, TransportMetrics, TransportOptions, listen, serve,
+};
 
 /// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
 const CONNECTIONS_MAX: usize = 8192;
@@ -64,6 +66,9 @@ pub enum StartError {
     /// No store.
     #[error(transparent)]
     Compose(ComposeError),
+    /// No fetching from origins.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// No thread or runtime.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -101,11 +106,17 @@ impl Server {
 
     /// The same on a disk of the caller's.
     pub fn start_on(config: &Config, io: Arc<dyn Io>) -> Result<RunningServer, StartError> {
-        let (listener, client_address) = listen(config.listen, "listen")?;
-        let (admin_listener, admin_address) = listen(config.admin_listen, "admin-listen")?;
-        let addresses = Addresses { listen: client_address, admin: admin_address };
+        let mode = config.socket_mode;
+        let opened = config.listen.iter().map(|address| listen(address, mode, "listen"));
+        let (listeners, listen_addresses) = opened.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
+        let admin_listen = ListenAddress::Tcp(config.admin_listen);
+        let (admin_listener, admin_address) = listen(&admin_listen, mode, "admin-listen")?;
+        let addresses = Addresses {
+            listen: listen_addresses,
+            admin: admin_address.tcp().unwrap_or(config.admin_listen),
+        };
         let lifecycle = Arc::new(Lifecycle::default());
-        let admin = Arc::new(Admin::new(config.clone(), addresses, Arc::clone(&lifecycle)));
+        let admin = Arc::new(Admin::new(config.clone(), addresses.clone(), Arc::clone(&lifecycle)));
         let admin_transport = serve_admin(admin_listener, &admin).map_err(StartError::Thread)?;
 
         let mut registry = Registry::default();
@@ -117,12 +128,13 @@ impl Server {
         registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
         let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
-        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
+        let origin = origin(config, &mut registry)?;
+        let edge = Edge::new(&stacks, config, origin, health.clone(), ending.clone());
         let in_flight =
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
         let uploads = Arc::clone(edge.uploads());
-        let clients = serve_clients(listener, edge, config, &mut registry);
+        let clients = serve_clients(listeners, edge, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
         let chores = vec![relieve_memory(&stacks), refill_hot(&stacks), expire];
@@ -146,6 +158,15 @@ impl Server {
             background,
         })
     }
+}
+
+/// Whom Remote Asset may have asked.
+fn origin(config: &Config, registry: &mut Registry) -> Result<Option<Arc<Origin>>, StartError> {
+    let Some(settings) = &config.fetch else { return Ok(None) };
+    let max_blob_size = config.max_blob_size.unwrap_or(config.max_size);
+    let origin = Arc::new(Origin::new(settings, max_blob_size)?);
+    registry.register_collector(Box::new(FetchMetrics(Arc::clone(&origin))));
+    Ok(Some(origin))
 }
 
 /// Fills the hot tier with what was used last before the start.
@@ -195,7 +216,7 @@ fn relieve_memory(stacks: &Stacks) -> Chore {
     })
 }
 
-fn serve_admin(listener: TcpListener, admin: &Arc<Admin>) -> io::Result<Transport> {
+fn serve_admin(listener: Listener, admin: &Arc<Admin>) -> io::Result<Transport> {
     let options = TransportOptions {
         name: "admin",
         workers: NonZeroUsize::MIN,
@@ -203,11 +224,11 @@ fn serve_admin(listener: TcpListener, admin: &Arc<Admin>) -> io::Result<Transpor
         drain_timeout: ADMIN_DRAIN_TIMEOUT,
     };
     // These metrics are not shown: what counts are the clients.
-    serve(listener, &Arc::clone(admin).router(), &options, &Arc::default())
+    serve(vec![listener], &Arc::clone(admin).router(), &options, &Arc::default())
 }
 
 fn serve_clients(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     edge: Edge,
     config: &Config,
     registry: &mut Registry,
@@ -222,7 +243,7 @@ fn serve_clients(
         max_connections: connections_max(),
         drain_timeout: config.drain_timeout,
     };
-    serve(listener, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
+    serve(listeners, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
 }
 
 /// So many connections that files can still be opened for them, with a warning where that is fewer than usual.
@@ -249,8 +270,8 @@ fn connections_within(open_files: Option<u64>) -> usize {
 
 impl RunningServer {
     /// Where it listens, with the ports that port 0 became.
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// What its stores hold.

@@ -16,7 +16,9 @@ use larder_protos::services::action_cache_client::ActionCacheClient;
 use larder_protos::services::byte_stream_client::ByteStreamClient;
 use larder_protos::services::capabilities_client::CapabilitiesClient;
 use larder_protos::services::content_addressable_storage_client::ContentAddressableStorageClient;
-use larder_server::config::{ByteSize, Config, Machine, Origin, Sources};
+use larder_protos::services::fetch_client::FetchClient;
+use larder_protos::services::push_client::PushClient;
+use larder_server::config::{ByteSize, Config, ListenAddress, Machine, Origin, Sources};
 use larder_server::run::{RunningServer, Server};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -89,7 +91,7 @@ impl TestServer {
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
-        self.server.addresses().listen
+        tcp_address(&self.server)
     }
 
     /// Where status is read.
@@ -131,6 +133,16 @@ impl TestServer {
         CapabilitiesClient::new(self.channel())
     }
 
+    /// A client of Remote Asset's `Fetch`.
+    pub fn fetch(&self) -> FetchClient<Channel> {
+        FetchClient::new(self.channel())
+    }
+
+    /// A client of Remote Asset's `Push`.
+    pub fn push(&self) -> PushClient<Channel> {
+        PushClient::new(self.channel()).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
     /// One exchange with the HTTP cache, over a connection of its own.
     pub async fn http(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
         exchange(self.address(), request.map(|body| Full::new(body.into()))).await
@@ -142,7 +154,23 @@ impl TestServer {
         exchange(self.address(), request.expect("a good request")).await.status()
     }
 
-    /// The same over HTTP/2, where an empty frame says that the body has ended; its length is announced.
+    /// A GET over HTTP/2 of a whole URI, whose authority need not be this server's.
+    pub async fn http2_get(&self, uri: &str) -> StatusCode {
+        let stream = TcpStream::connect(self.address()).await.expect("it listens");
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .expect("HTTP/2");
+        let request = Request::get(uri).body(in_chunks(Vec::new())).expect("a good request");
+        // The exchange owns the sender: with its end the connection ends too.
+        let exchange =
+            async move { sender.send_request(request).await.expect("an answer").status() };
+        let (status, ended) = tokio::join!(exchange, connection);
+        ended.expect("a connection without faults");
+        status
+    }
+
+    /// A body over HTTP/2, where an empty frame says that the body has ended; its length is announced.
     pub async fn http2_chunked(&self, method: &str, path: &str, chunks: Vec<Bytes>) -> StatusCode {
         let stream = TcpStream::connect(self.address()).await.expect("it listens");
         let (mut sender, connection) =
@@ -179,11 +207,16 @@ impl TestServer {
         let config = config(directory.path(), settings);
         let started = tokio::task::spawn_blocking(move || Server::start_on(&config, io)).await;
         let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
-        let uri = format!("http://{}", server.addresses().listen);
+        let uri = format!("http://{}", tcp_address(&server));
         let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");
         let channel = endpoint.connect().await.expect("it listens");
         Self { server, channel, log, directory }
     }
+}
+
+fn tcp_address(server: &RunningServer) -> SocketAddr {
+    let mut addresses = server.addresses().listen.iter().filter_map(ListenAddress::tcp);
+    addresses.next().expect("it listens on TCP too")
 }
 
 fn config(data_dir: &Path, settings: &[(&str, &str)]) -> Config {

@@ -75,7 +75,7 @@ impl Admin {
             version: env!("CARGO_PKG_VERSION"),
             phase: self.lifecycle.phase().word(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            addresses: self.addresses,
+            addresses: self.addresses.clone(),
             stack: self.store.get().map(|store| store.stack.clone()),
             usage: self.store.get().map(|store| (store.usage)()),
             config: self.config.settings().into_iter().collect(),

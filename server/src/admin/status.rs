@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::compose::UsageReport;
+use crate::config::ListenAddress;
 
 /// Where a server really listens.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
 pub struct Addresses {
     /// For clients.
-    pub listen: SocketAddr,
+    #[serde(serialize_with = "joined")]
+    pub listen: Vec<ListenAddress>,
     /// For health, metrics and status.
     pub admin: SocketAddr,
 }
@@ -35,6 +37,21 @@ pub struct Status {
     pub usage: Option<UsageReport>,
     /// The settings in effect.
     pub config: BTreeMap<&'static str, String>,
+}
+
+impl Addresses {
+    /// Those for clients in one text, as the setting has them.
+    pub fn listen_text(&self) -> String {
+        text(&self.listen)
+    }
+}
+
+fn text(listen: &[ListenAddress]) -> String {
+    listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn joined<S: Serializer>(listen: &[ListenAddress], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&text(listen))
 }
 
 impl fmt::Display for Status {

@@ -3,14 +3,15 @@
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
-use crate::config::{ByteSize, Config};
+use crate::config::{ByteSize, Config, ListenAddress};
 use crate::run::RunningServer;
 use crate::telemetry::LogStyle;
 
 /// Tells on standard error, where the log goes too.
 pub(super) fn announce(server: &RunningServer, config: &Config, style: LogStyle) {
     let addresses = server.addresses();
-    let host = reachable(addresses.listen);
+    let listen = addresses.listen_text();
+    let clients = clients(&addresses.listen);
     let admin = reachable(addresses.admin);
     let used = ByteSize::bytes(server.usage().stored_bytes);
     let version = env!("CARGO_PKG_VERSION");
@@ -18,29 +19,42 @@ pub(super) fn announce(server: &RunningServer, config: &Config, style: LogStyle)
     match style {
         LogStyle::Json => tracing::info!(
             version,
-            address = %addresses.listen,
+            address = %listen,
             admin_address = %addresses.admin,
             %data_dir,
             max_size_bytes = config.max_size.as_bytes(),
             used_bytes = used.as_bytes(),
-            bazel = format!("--remote_cache=grpc://{host}"),
+            bazel = clients.first(),
             "listening"
         ),
         LogStyle::Human => {
             let limit = config.max_size.approximate();
             let used = used.approximate();
+            let bazel = clients.join("\n          ");
             // Nobody reads it if standard error is closed.
             let _closed = writeln!(
                 io::stderr(),
                 "\n  larder {version} is listening on {listen}\n\
                  \n  data    {data_dir} ({used} of {limit})\
-                 \n  bazel   --remote_cache=grpc://{host}\
-                 \n          --remote_cache=http://{host}\
+                 \n  bazel   {bazel}\
                  \n  admin   http://{admin}/statusz\n",
-                listen = addresses.listen,
             );
         }
     }
+}
+
+/// What to tell Bazel for each address.
+fn clients(listen: &[ListenAddress]) -> Vec<String> {
+    let flags = listen.iter().flat_map(|address| match address {
+        ListenAddress::Tcp(address) => {
+            let host = reachable(*address);
+            vec![format!("--remote_cache=grpc://{host}"), format!("--remote_cache=http://{host}")]
+        }
+        ListenAddress::Unix(path) => {
+            vec![format!("--remote_cache=grpc://larder --remote_proxy=unix:{}", path.display())]
+        }
+    });
+    flags.collect()
 }
 
 /// What a client can connect to: a server that listens everywhere is reached by its host's name.

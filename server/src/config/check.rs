@@ -13,7 +13,11 @@ use super::problem::{Origin, Problem, Problems};
 use super::settings::{Fallback, Setting};
 use super::sources::Sources;
 use super::value::{DurabilityWord, Value};
-use super::{ByteSize, Compression, Config, DefaultFunction, Durability, Hot, Log, WeakFunction};
+use super::{
+    ByteSize, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress, Log,
+    WeakFunction,
+};
+use crate::fetch::{FetchSettings, HostRules, Networks};
 
 /// Below this not even a few packs fit.
 const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
@@ -27,6 +31,8 @@ const IN_FLIGHT_DEFAULT: ByteSize = ByteSize::gib(1);
 /// One upload of each kind fits, and a batch.
 const IN_FLIGHT_MIN: ByteSize = ByteSize::mib(16);
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+const FETCH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const FETCH_SIZE: RangeInclusive<ByteSize> = ByteSize::bytes(0)..=ByteSize::bytes(u64::MAX);
 const ZSTD_LEVELS: RangeInclusive<i32> = 1..=19;
 const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
 
@@ -35,6 +41,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let problems = std::mem::take(&mut sources.problems);
     let mut reader = Reader { sources, problems };
     let addresses = reader.addresses();
+    let socket_mode = reader.value("socket_mode");
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
     let eviction = reader.value("eviction");
@@ -51,12 +58,14 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
     let level = reader.within("compression.level", ZSTD_LEVELS);
     let hot = reader.hot(machine);
+    let fetch = reader.fetch();
     let log = reader.log();
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
         let (weak_digest_functions, default_digest_function) = functions?;
         Some(Config {
             listen,
+            socket_mode: socket_mode?,
             admin_listen,
             unsafe_anonymous,
             data_dir: data_dir?,
@@ -75,6 +84,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             drain_timeout: drain_timeout?,
             compression: Compression { level: level? },
             hot: hot?,
+            fetch: fetch?,
             log: log?,
         })
     })
@@ -87,20 +97,20 @@ struct Reader {
 }
 
 impl Reader {
-    fn addresses(&mut self) -> Option<(SocketAddr, SocketAddr, bool)> {
-        let listen: Option<SocketAddr> = self.value("listen");
+    fn addresses(&mut self) -> Option<(Vec<ListenAddress>, SocketAddr, bool)> {
+        let listen: Option<Vec<ListenAddress>> = self.value("listen");
         let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
         let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
         if unsafe_anonymous == Some(false) {
-            let addresses = [("listen", listen), ("admin_listen", admin_listen)];
-            self.problems.extend(addresses.into_iter().filter_map(|(key, address)| {
-                let address = address.filter(is_exposed)?;
-                Some(Problem::Exposed { key, address })
-            }));
+            let addresses = listen.iter().flatten().filter_map(ListenAddress::tcp);
+            let addresses = addresses.map(|address| ("listen", address));
+            let addresses = addresses.chain(admin_listen.map(|address| ("admin_listen", address)));
+            let exposed = addresses.filter(|(_, address)| is_exposed(address));
+            self.problems.extend(exposed.map(|(key, address)| Problem::Exposed { key, address }));
         }
-        if let Some(address) = listen
-            && listen == admin_listen
+        if let Some(address) = admin_listen
+            && listen.iter().flatten().any(|listen| listen.tcp() == admin_listen)
             && address.port() != 0
         {
             self.problems.push(Problem::SameAddress { address });
@@ -183,6 +193,29 @@ impl Reader {
         let blob = self.value_or("hot.max_blob_size", || Some(HOT_BLOB_DEFAULT.min(limit)));
         let blob = self.held(blob, "hot.max_blob_size", ByteSize::bytes(0)..=limit);
         Some(Hot { capacity: capacity?, max_blob_size: blob? })
+    }
+
+    /// Within the `Some`, `None` is off.
+    fn fetch(&mut self) -> Option<Option<FetchSettings>> {
+        let enabled = self.value("fetch.enabled");
+        let allow = self.value_or("fetch.allow", || Some(HostRules::default()));
+        let allow_addresses = self.value_or("fetch.allow_addresses", || Some(Networks::default()));
+        let timeout = self.within("fetch.timeout", FETCH_TIMEOUT);
+        let max_size = self.within("fetch.max_size", FETCH_SIZE);
+        let unchecked = self.value("fetch.unchecked");
+        let ca_file = self.value_or("fetch.ca_file", || None);
+        if enabled == Some(true) && allow.as_ref().is_some_and(HostRules::is_empty) {
+            self.problems.push(Problem::NoHostAllowed);
+        }
+        let settings = FetchSettings {
+            allow: allow?,
+            allow_addresses: allow_addresses?,
+            timeout: timeout?,
+            max_size: max_size?,
+            unchecked: unchecked?,
+            ca_file,
+        };
+        Some(enabled?.then_some(settings))
     }
 
     fn log(&mut self) -> Option<Log> {

@@ -99,7 +99,7 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
 fn all_problems_come_at_once() {
     let file = file(
         "max_sise = '1GiB'\n\
-         listen = ['127.0.0.1:1']\n\
+         data_dir = ['/d']\n\
          hot = { capacity = '9GiB', capasity = 3 }\n\
          [compression]\n\
          level = 20\n\
@@ -112,7 +112,7 @@ fn all_problems_come_at_once() {
     let problems = check(sources).unwrap_err();
     for expect in [
         "max_sise: unknown setting; did you mean max_size?".to_owned(),
-        "listen: an array where one value belongs".to_owned(),
+        "data_dir: an array where one value belongs".to_owned(),
         "hot.capasity: unknown setting; did you mean hot.capacity?".to_owned(),
         "flux: unknown setting".to_owned(),
         "workers: \"0\" is not a whole number from 1 on (from --workers)".to_owned(),
@@ -154,6 +154,7 @@ fn limits_that_depend_on_others() {
             &[("default_digest_function", "a=BLAKE3,b=BLAKE3,a=SHA256TREE")],
             "default_digest_function: a=BLAKE3 and a=SHA256TREE contradict each other",
         ),
+        (&[("fetch.enabled", "true")], "fetch.allow: names no host, but fetch.enabled is true"),
         (&[("sync_interval", "1ms")], "sync_interval: 1ms is below the limit of 10ms"),
         (&[("max_size", "1kB")], "max_size: 1kB is below the limit of 16MiB"),
     ] {
@@ -169,6 +170,16 @@ fn limits_that_depend_on_others() {
     ] {
         check(flags(pairs)).unwrap();
     }
+}
+
+#[test]
+fn the_hosts_that_may_be_asked_are_a_list() {
+    let mut sources = Sources::default();
+    sources
+        .add_file(file("[fetch]\nenabled = true\nallow = ['github.com', '*.example.com']").path());
+    let fetch = check(sources).unwrap().fetch.unwrap();
+    assert_eq!(fetch.allow.show(), "github.com, *.example.com");
+    assert_eq!(check(flags(&[("fetch.allow", "github.com")])).unwrap().fetch, None, "off");
 }
 
 #[test]
@@ -240,6 +251,10 @@ fn what_is_shown_checks_to_the_same() {
         ("sync_interval", "1s 500ms"),
         ("log.level", "warn,larder_disk=debug"),
         ("hot.capacity", "100MB"),
+        ("fetch.enabled", "true"),
+        ("fetch.allow", "github.com,*.example.com:8443"),
+        ("fetch.allow_addresses", "10.1.0.0/16,::1"),
+        ("fetch.ca_file", "/etc/ssl/own.pem"),
     ]))
     .unwrap();
     let shown = config.settings();

@@ -49,7 +49,8 @@ fn enter_section<'a>(text: &mut String, section: &mut &'a str, key: &'a str) -> 
 
 /// Numbers and truth values stand bare.
 fn toml_value(value: &str) -> String {
-    if value.parse::<i64>().is_ok() || value.parse::<bool>().is_ok() {
+    let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value);
+    if is_number || value.parse::<bool>().is_ok() {
         return value.to_owned();
     }
     toml::Value::from(value).to_string()

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tonic::Code;
+use tracing::Span;
 
 use super::method::Method;
 use super::rpc_metrics::RpcMetrics;
+use crate::caller::{Caller, Tool};
 
 /// One request until its answer has ended; recorded when dropped. Until something else is known
 /// the outcome is CANCELLED, since a client that goes away leaves only a drop.
@@ -15,13 +17,21 @@ use super::rpc_metrics::RpcMetrics;
 pub(super) struct Call {
     metrics: Arc<RpcMetrics>,
     method: Method,
+    tool: Tool,
+    span: Span,
     started: Instant,
     code: Code,
 }
 
 impl Call {
-    pub(super) fn begin(metrics: Arc<RpcMetrics>, method: Method) -> Self {
-        Self { metrics, method, started: Instant::now(), code: Code::Cancelled }
+    pub(super) fn begin(metrics: Arc<RpcMetrics>, method: Method, caller: &Caller) -> Self {
+        let (tool, span) = (caller.tool(), caller.span());
+        Self { metrics, method, tool, span, started: Instant::now(), code: Code::Cancelled }
+    }
+
+    /// What the lines that are logged for this request carry.
+    pub(super) fn span(&self) -> &Span {
+        &self.span
     }
 
     pub(super) fn set_code(&mut self, code: Code) {
@@ -32,13 +42,14 @@ impl Call {
         self.code = Code::Internal;
         self.metrics.record_panic();
         // ERROR: a defect. The panic hook has logged where; this line says in which call.
+        let _entered = self.span.enter();
         tracing::error!(method = self.method.label(), "request ended by a panic");
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.metrics.record(self.method, self.code, self.started.elapsed());
+        self.metrics.record(self.method, self.tool, self.code, self.started.elapsed());
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Method(usize);
 
 /// Calls known by name, the frequent ones first: the package of the path, and the label, which is
 /// the rest of it.
-const RPCS: [(&str, &str); 15] = [
+const RPCS: [(&str, &str); 19] = [
     ("/google.bytestream.", "ByteStream/Read"),
     ("/google.bytestream.", "ByteStream/Write"),
     ("/build.bazel.remote.execution.v2.", "ActionCache/GetActionResult"),
@@ -23,6 +23,10 @@ const RPCS: [(&str, &str); 15] = [
     ("/build.bazel.remote.execution.v2.", "ContentAddressableStorage/SpliceBlob"),
     ("/build.bazel.remote.execution.v2.", "Capabilities/GetCapabilities"),
     ("/google.bytestream.", "ByteStream/QueryWriteStatus"),
+    ("/build.bazel.remote.asset.v1.", "Fetch/FetchBlob"),
+    ("/build.bazel.remote.asset.v1.", "Fetch/FetchDirectory"),
+    ("/build.bazel.remote.asset.v1.", "Push/PushBlob"),
+    ("/build.bazel.remote.asset.v1.", "Push/PushDirectory"),
     ("/grpc.health.v1.", "Health/Check"),
     ("/grpc.health.v1.", "Health/Watch"),
     ("/grpc.reflection.v1.", "ServerReflection/ServerReflectionInfo"),
@@ -114,6 +118,7 @@ mod tests {
             ("POST", "/google.bytestream.ByteStream/Read", true, "ByteStream/Read"),
             ("POST", &format!("{cas}/GetTree"), true, "ContentAddressableStorage/GetTree"),
             ("POST", &format!("{cas}/GetTreeX"), true, "other"),
+            ("POST", "/build.bazel.remote.asset.v1.Push/PushBlob", true, "Push/PushBlob"),
             ("POST", "/google.bytestream.ByteStream/Read", false, "other"),
             ("GET", "/cas/00", false, "http/GET"),
             ("PUT", "/any/instance/ac/00", false, "http/PUT"),

@@ -19,6 +19,7 @@ use tower_service::Service;
 use super::call::{Call, grpc_code, http_code};
 use super::method::Method;
 use super::rpc_metrics::RpcMetrics;
+use crate::caller::Caller;
 
 /// Whatever ends a body early.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -50,10 +51,12 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<R>) -> Self::Future {
+    fn call(&mut self, mut request: Request<R>) -> Self::Future {
         let protocol = Protocol::of(&request);
         let method = Method::of(&request, protocol == Protocol::Grpc);
-        let mut call = Call::begin(Arc::clone(&self.metrics), method);
+        let caller = Caller::of(request.headers());
+        let mut call = Call::begin(Arc::clone(&self.metrics), method, &caller);
+        request.extensions_mut().insert(caller.tool());
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
         if inner.is_none() {
             call.panicked();
@@ -106,6 +109,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let poll = this.inner.as_mut().as_pin_mut().map(|inner| {
+            let _entered = this.call.as_ref().map(|call| call.span().enter());
             // What a panic leaves behind is dropped, not used again.
             catch_unwind(AssertUnwindSafe(|| inner.poll(cx)))
         });
@@ -249,7 +253,11 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let Some(inner) = this.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
-        let Ok(poll) = catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) else {
+        let polled = {
+            let _entered = this.call.span().enter();
+            catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx)))
+        };
+        let Ok(poll) = polled else {
             this.inner.set(None);
             this.call.panicked();
             return Poll::Ready(Some(match this.end {

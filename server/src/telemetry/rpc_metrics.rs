@@ -1,4 +1,4 @@
-//! [`RpcMetrics`]: how many calls, with which outcome, how long they took.
+//! [`RpcMetrics`]: how many calls, by whom, with which outcome, how long they took.
 //!
 //! Recording is three additions to fixed places: no lock, no look-up, no label is formatted.
 
@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use tonic::Code;
 
 use super::method::Method;
+use crate::caller::Tool;
 
 /// Upper bounds in microseconds; the last bucket has none.
 const BUCKETS_MICROS: [u64; 16] = [
@@ -55,7 +56,7 @@ const CODE_LABELS: [&str; 17] = [
     "UNAUTHENTICATED",
 ];
 
-/// How many calls, with which outcome, how long they took.
+/// How many calls, by whom, with which outcome, how long they took.
 #[derive(Debug)]
 pub struct RpcMetrics {
     methods: [MethodMetrics; Method::COUNT],
@@ -64,7 +65,8 @@ pub struct RpcMetrics {
 
 #[derive(Debug, Default)]
 struct MethodMetrics {
-    codes: [AtomicU64; CODE_LABELS.len()],
+    /// By tool.
+    codes: [[AtomicU64; CODE_LABELS.len()]; Tool::COUNT],
     buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
     sum_micros: AtomicU64,
 }
@@ -76,11 +78,11 @@ impl Default for RpcMetrics {
 }
 
 impl RpcMetrics {
-    pub(super) fn record(&self, method: Method, code: Code, duration: Duration) {
+    pub(super) fn record(&self, method: Method, tool: Tool, code: Code, duration: Duration) {
         let metrics = &self.methods[method.index()];
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BUCKETS_MICROS.partition_point(|bound| *bound < micros);
-        metrics.codes[code as usize].fetch_add(1, Ordering::Relaxed);
+        metrics.codes[tool.index()][code as usize].fetch_add(1, Ordering::Relaxed);
         metrics.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         metrics.sum_micros.fetch_add(micros, Ordering::Relaxed);
     }
@@ -94,10 +96,33 @@ impl RpcMetrics {
         let mut family =
             encoder.encode_descriptor("larder_rpcs", help, None, MetricType::Counter)?;
         for method in Method::all() {
-            for (code, count) in self.methods[method.index()].codes.iter().enumerate() {
-                let count = count.load(Ordering::Relaxed);
+            let tools = &self.methods[method.index()].codes;
+            for (code, label) in CODE_LABELS.iter().enumerate() {
+                let of_tools = tools.iter().map(|codes| codes[code].load(Ordering::Relaxed));
+                let count = of_tools.sum::<u64>();
                 if count > 0 {
-                    let labels = [("method", method.label()), ("code", CODE_LABELS[code])];
+                    let labels = [("method", method.label()), ("code", label)];
+                    let mut counter = family.encode_family(&labels)?;
+                    counter.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_tools(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "The same by the tool that its RequestMetadata names";
+        let mut family =
+            encoder.encode_descriptor("larder_tool_rpcs", help, None, MetricType::Counter)?;
+        for (method, tool) in
+            Method::all().flat_map(|method| Tool::all().map(move |tool| (method, tool)))
+        {
+            let codes = &self.methods[method.index()].codes[tool.index()];
+            for (code, label) in codes.iter().zip(CODE_LABELS) {
+                let count = code.load(Ordering::Relaxed);
+                if count > 0 {
+                    let labels =
+                        [("tool", tool.label()), ("method", method.label()), ("code", label)];
                     let mut counter = family.encode_family(&labels)?;
                     counter.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
                 }
@@ -131,6 +156,7 @@ impl RpcMetrics {
 impl Collector for RpcMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_counts(&mut encoder)?;
+        self.encode_tools(&mut encoder)?;
         self.encode_durations(&mut encoder)?;
         let help = "Panics caught in requests; each is a defect";
         encoder
@@ -160,14 +186,15 @@ mod tests {
         registry.register_collector(Box::new(Arc::clone(&metrics)));
         let request = Request::get("/cas/00").body(()).unwrap();
         let method = Method::of(&request, false);
-        metrics.record(method, Code::Ok, Duration::from_micros(100));
-        metrics.record(method, Code::NotFound, Duration::from_millis(3));
-        metrics.record(method, Code::Ok, Duration::from_hours(1));
+        metrics.record(method, Tool::default(), Code::Ok, Duration::from_micros(100));
+        metrics.record(method, Tool::default(), Code::NotFound, Duration::from_millis(3));
+        metrics.record(method, Tool::default(), Code::Ok, Duration::from_hours(1));
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         for line in [
             r#"larder_rpcs_total{method="http/GET",code="OK"} 2"#,
             r#"larder_rpcs_total{method="http/GET",code="NOT_FOUND"} 1"#,
+            r#"larder_tool_rpcs_total{tool="none",method="http/GET",code="OK"} 2"#,
             r#"larder_rpc_duration_seconds_count{method="http/GET"} 3"#,
             r#"larder_rpc_duration_seconds_bucket{le="0.0001",method="http/GET"} 1"#,
             r#"larder_rpc_duration_seconds_bucket{le="0.005",method="http/GET"} 2"#,

@@ -4,13 +4,16 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use larder_protos::reapi::{RequestMetadata, ToolDetails};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use prost::Message as _;
 use tower::{ServiceExt as _, service_fn};
 
 use super::{BoxError, Observed, RpcMetrics};
@@ -120,6 +123,72 @@ fn each_call_is_counted_once_under_its_outcome() {
         let expect = format!("larder_rpcs_total{{method=\"{method}\",code=\"{code}\"}} 1");
         let recorded = observe(verb, path, content_type, frames).recorded;
         assert_eq!(recorded, expect, "{verb} {path} {content_type} {frames}");
+    }
+}
+
+/// What is written to the log as JSON while a request with this metadata is served.
+fn logged(metadata: Option<&str>) -> serde_json::Value {
+    let lines = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let writer = Lines(Arc::clone(&lines));
+    let log = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    let service = service_fn(async |_request: Request<()>| {
+        tracing::warn!("on purpose");
+        Ok::<_, Infallible>(answer("/ok"))
+    });
+    let mut request = Request::get("/ok").body(()).unwrap();
+    if let Some(metadata) = metadata {
+        let name = "build.bazel.remote.execution.v2.requestmetadata-bin";
+        request.headers_mut().insert(name, metadata.parse().unwrap());
+    }
+    tracing::subscriber::with_default(log, || {
+        let service = Observed::new(service, Arc::default());
+        service.oneshot(request).now_or_never().expect("nothing here waits").unwrap();
+    });
+    serde_json::from_slice(&lines.lock()).expect("one line")
+}
+
+#[derive(Clone)]
+struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn log_lines_tell_whose_request_it_was() {
+    let metadata = RequestMetadata {
+        tool_details: Some(ToolDetails {
+            tool_name: "bazel".to_owned(),
+            tool_version: "9.0.1".to_owned(),
+        }),
+        action_id: "ab".repeat(32),
+        tool_invocation_id: "b6c5".to_owned(),
+        target_id: "//lib:\nlib".to_owned(),
+        action_mnemonic: "CppCompile".to_owned(),
+        ..RequestMetadata::default()
+    };
+    let encoded = base64::engine::general_purpose::STANDARD.encode(metadata.encode_to_vec());
+    let line = logged(Some(&encoded));
+    let span = &line["span"];
+    for (field, expect) in [
+        ("tool", "bazel"),
+        ("tool_version", "9.0.1"),
+        ("action_id", &metadata.action_id),
+        ("tool_invocation_id", "b6c5"),
+        ("target_id", "//lib:\nlib"),
+        ("action_mnemonic", "CppCompile"),
+    ] {
+        assert_eq!(span[field], expect, "{field} in {line}");
+    }
+    for garbage in [None, Some("!!"), Some("////")] {
+        assert_eq!(logged(garbage)["span"], serde_json::Value::Null, "{garbage:?}");
     }
 }
 

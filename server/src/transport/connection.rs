@@ -1,6 +1,6 @@
 //! One connection: HTTP/1.1 or HTTP/2 with prior knowledge, told apart by the first bytes.
 
-use std::net::TcpStream;
+use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::HttpService;
 use super::patient::{GREETING_TIMEOUT, Patient};
+use super::worker::Handed;
 use crate::telemetry::BoxError;
 
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
@@ -63,7 +64,7 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
 
 /// Serves until the client leaves or, once `draining`, until its requests in flight have ended.
 pub(super) async fn serve_connection<S: HttpService>(
-    stream: TcpStream,
+    stream: Handed,
     service: S,
     builder: &auto::Builder<TokioExecutor>,
     draining: &CancellationToken,
@@ -75,19 +76,39 @@ pub(super) async fn serve_connection<S: HttpService>(
 }
 
 async fn try_serve<S: HttpService>(
-    stream: TcpStream,
+    stream: Handed,
     service: S,
     builder: &auto::Builder<TokioExecutor>,
     draining: &CancellationToken,
 ) -> Result<(), BoxError> {
-    let stream = tokio::net::TcpStream::from_std(stream)?;
+    match stream {
+        Handed::Tcp(stream) => {
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            if greeted(stream.readable(), draining).await? {
+                speak(stream, service, builder, draining).await?;
+            }
+        }
+        Handed::Unix(stream) => {
+            let stream = tokio::net::UnixStream::from_std(stream)?;
+            if greeted(stream.readable(), draining).await? {
+                speak(stream, service, builder, draining).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the client's first bytes. A client that has not asked yet has nothing in flight, so a drain ends the wait.
+async fn greeted(
+    readable: impl Future<Output = io::Result<()>>,
+    draining: &CancellationToken,
+) -> Result<bool, BoxError> {
     tokio::select! {
         biased;
-        first = time::timeout(GREETING_TIMEOUT, stream.readable()) => first??,
-        // A client that has not asked yet has nothing in flight.
-        () = draining.cancelled() => return Ok(()),
+        first = time::timeout(GREETING_TIMEOUT, readable) => first??,
+        () = draining.cancelled() => return Ok(false),
     }
-    speak(stream, service, builder, draining).await
+    Ok(true)
 }
 
 async fn speak<I, S>(

@@ -18,7 +18,6 @@ mod worker;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -33,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
 pub(crate) use self::connection::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
-pub use self::listen::{ListenError, listen};
+pub use self::listen::{ListenError, Listener, SocketFile, listen};
 pub use self::metrics::TransportMetrics;
 use crate::telemetry::BoxError;
 
@@ -93,9 +92,9 @@ where
     type AnswerBody = B;
 }
 
-/// Serves `service` to whoever connects, until [`Transport::drain`].
+/// Serves `service` to whoever connects to one of `listeners`, until [`Transport::drain`].
 pub fn serve<S: HttpService>(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     service: &S,
     options: &TransportOptions,
     metrics: &Arc<TransportMetrics>,
@@ -118,14 +117,14 @@ pub fn serve<S: HttpService>(
     }
     let acceptor = acceptor::Acceptor::new(workers, options.max_connections, Arc::clone(metrics));
     let runtime = runtime(1)?;
-    let listener = {
+    let doors = {
         let _entered = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+        listeners.into_iter().map(acceptor::Door::open).collect::<io::Result<Vec<_>>>()?
     };
     let until = draining.clone();
     let thread =
         thread::Builder::new().name(format!("{}-accept", options.name)).spawn(move || {
-            runtime.block_on(until.run_until_cancelled(acceptor.run(listener)));
+            runtime.block_on(until.run_until_cancelled(acceptor.run(doors)));
         })?;
     threads.push(thread);
     Ok(Transport { draining: cancel_on_error.disarm(), threads })

@@ -11,6 +11,7 @@ use http_body_util::Full;
 use tower::service_fn;
 
 use super::*;
+use crate::config::{ListenAddress, SocketMode};
 use crate::telemetry::{Observed, RpcMetrics};
 
 /// Longer than anything here takes, shorter than a person waits.
@@ -49,7 +50,9 @@ fn start(max_connections: usize, drain_timeout: Duration) -> Running {
         })
     });
     let service = Observed::new(service, Arc::new(RpcMetrics::default()));
-    let (listener, address) = listen("127.0.0.1:0".parse().unwrap(), "listen").unwrap();
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let (listener, address) = listen(&any, SocketMode(0o600), "listen").unwrap();
+    let address = address.tcp().unwrap();
     let options = TransportOptions {
         name: "test",
         workers: NonZeroUsize::new(2).unwrap(),
@@ -57,7 +60,7 @@ fn start(max_connections: usize, drain_timeout: Duration) -> Running {
         drain_timeout,
     };
     let metrics = Arc::new(TransportMetrics::default());
-    let transport = serve(listener, &service, &options, &metrics).unwrap();
+    let transport = serve(vec![listener], &service, &options, &metrics).unwrap();
     Running { transport, address, metrics, begun }
 }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpService;
+use super::acceptor::Arrival;
 use super::connection::{self, serve_connection};
 
 /// Hashing, compression, fsync and cold reads; more threads than this only queue at the disk.
@@ -47,8 +49,14 @@ pub(super) struct Work {
 
 /// A socket, off the acceptor's runtime and not yet on the worker's.
 struct Handover {
-    stream: TcpStream,
+    stream: Handed,
     place: Place,
+}
+
+/// A socket between two runtimes.
+pub(super) enum Handed {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// Counts one connection for as long as it lives.
@@ -70,24 +78,29 @@ impl Seat {
     }
 
     /// Waits for room in the inbox.
-    pub(super) async fn hand_over(
-        &self,
-        stream: tokio::net::TcpStream,
-        gauge: &Gauge,
-    ) -> io::Result<()> {
-        // Without it small answers wait for the client's delayed acknowledgement: 44 ms (PEERS.md).
-        stream.set_nodelay(true)?;
-        // A client that is gone without a word is found, also while it has nothing to say.
-        let keepalive = TcpKeepalive::new()
-            .with_time(KEEPALIVE_TIME)
-            .with_interval(KEEPALIVE_INTERVAL)
-            .with_retries(KEEPALIVE_RETRIES);
-        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-        let stream = stream.into_std()?;
+    pub(super) async fn hand_over(&self, arrival: Arrival, gauge: &Gauge) -> io::Result<()> {
+        let stream = match arrival {
+            Arrival::Tcp(stream, _) => {
+                prepare(&stream)?;
+                Handed::Tcp(stream.into_std()?)
+            }
+            Arrival::Unix(stream) => Handed::Unix(stream.into_std()?),
+        };
         let place = Place::take(Arc::clone(&self.connections), gauge.clone());
         let handover = Handover { stream, place };
         self.inbox.send(handover).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
+}
+
+fn prepare(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    // Without it small answers wait for the client's delayed acknowledgement: 44 ms (PEERS.md).
+    stream.set_nodelay(true)?;
+    // A client that is gone without a word is found, also while it has nothing to say.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 impl Place {
@@ -162,11 +175,12 @@ mod tests {
     async fn sockets_are_handed_over_with_keepalive_and_without_delay() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
+        let (accepted, peer) = listener.accept().await.unwrap();
         let (seat, mut work) = channel(CancellationToken::new(), Duration::ZERO);
-        seat.hand_over(accepted, &Gauge::default()).await.unwrap();
+        seat.hand_over(Arrival::Tcp(accepted, peer), &Gauge::default()).await.unwrap();
         let handed = work.inbox.recv().await.unwrap();
-        let socket = SockRef::from(&handed.stream);
+        let Handed::Tcp(stream) = handed.stream else { panic!("a TCP stream") };
+        let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
         drop(client);
     }

@@ -60,7 +60,8 @@ impl ByteStream for ByteStreamService {
         request: Request<Streaming<WriteRequest>>,
     ) -> Result<Response<WriteResponse>, Status> {
         let hold = hold_of(&request);
-        let committed_size = upload::receive(&self.0, &hold, request.into_inner()).await?;
+        let tool = request.extensions().get().copied().unwrap_or_default();
+        let committed_size = upload::receive(&self.0, &hold, tool, request.into_inner()).await?;
         // The answer takes nothing, and its client may go on sending.
         hold.discard_rest();
         Ok(Response::new(WriteResponse { committed_size }))

@@ -14,6 +14,7 @@ use super::byte_stream::{signed, write_name};
 use super::messages::Messages;
 use super::resumable::{self, lease_status};
 use super::write_session::{SessionError, WriteSession};
+use crate::caller::Tool;
 use crate::edge::budget::Hold;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -27,6 +28,7 @@ const COMMITTED_EARLY_COMPRESSED: i64 = -1;
 pub(crate) async fn receive(
     shared: &Arc<Shared>,
     hold: &Arc<Hold>,
+    tool: Tool,
     mut messages: Streaming<WriteRequest>,
 ) -> Result<i64, Status> {
     let first = messages.message().await?;
@@ -36,10 +38,9 @@ pub(crate) async fn receive(
     let session = WriteSession::begin(&first).map_err(session_status)?;
     let key = Partition::of(&name.instance).blob(name.digest);
 
-    let early = match name.compressor {
-        Compressor::Identity => signed(name.digest.size_bytes()),
-        Compressor::Zstd => COMMITTED_EARLY_COMPRESSED,
-    };
+    let blob_bytes = signed(name.digest.size_bytes());
+    let counts_sent_bytes = name.compressor == Compressor::Zstd && !tool.counts_blob_bytes();
+    let early = if counts_sent_bytes { COMMITTED_EARLY_COMPRESSED } else { blob_bytes };
     let resumes = session.offset_bytes() > 0;
     let asks = resumes || !first.finish_write;
     if asks && is_present(shared, &key).await? {
@@ -63,12 +64,9 @@ pub(crate) async fn receive(
         return Ok(early);
     }
     let (outcome, sent_bytes) = store(shared, &name, &key, session, messages).await?;
-    Ok(match (name.compressor, outcome) {
-        (Compressor::Identity, _) => early,
-        // By now all compressed bytes have come, unless another upload of the blob won and this one was left unread.
-        (Compressor::Zstd, PutOutcome::Stored) => signed(sent_bytes),
-        (Compressor::Zstd, PutOutcome::AlreadyPresent) => COMMITTED_EARLY_COMPRESSED,
-    })
+    // By now all compressed bytes have come, unless another upload of the blob won and this one was left unread.
+    let is_stored = outcome == PutOutcome::Stored;
+    Ok(if counts_sent_bytes && is_stored { signed(sent_bytes) } else { early })
 }
 
 /// Stores an upload that ends with its connection; with the outcome, how many bytes were sent.

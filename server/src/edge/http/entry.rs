@@ -156,7 +156,8 @@ impl<'a> Entry<'a> {
         let needed_bytes = body::blob_bytes(encoding, None);
         let (_hold, chunks) = body::hold(self.shared, needed_bytes, request).await?;
         let decoded = body::decoded(encoding, chunks, self.name.key.action);
-        let Spooled { digest, untrusted } = self.shared.spool.receive(decoded, FUNCTION).await?;
+        let spooled = self.shared.spool.receive::<_, BodyError>(decoded, FUNCTION).await?;
+        let Spooled { digest, untrusted } = spooled;
         let payload = untrusted.verify(&digest).await?;
         let key = self.name.partition.blob(digest);
         self.shared.blobs.put(&RequestCx::RAW, &key, payload).await?;

@@ -23,6 +23,7 @@ mod webdav;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use body::BodyError;
 pub(crate) use cache::HttpCache;
 pub(crate) use dialect::{Dialect, Place};
-pub(crate) use spool::Spool;
+pub(crate) use spool::{Spool, Spooled};
