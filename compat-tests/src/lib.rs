@@ -1,10 +1,12 @@
 //! Real clients against the built binary: each client is installed, driven through its scenarios against a `larder serve` of
-//! its own, and judged by its own output. `limits` measures the process itself. Nothing here knows Larder's crates; the binary under test is a path.
+//! its own, and judged by its own output. `limits` measures the process itself. [`conformance`] is the kit that checks any REAPI cache.
+//! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
 mod blob;
 mod ccache;
 mod clients;
+pub mod conformance;
 mod curl;
 mod error;
 mod expectations;

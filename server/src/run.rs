@@ -125,7 +125,7 @@ impl Server {
         // The stores name their metrics without the product.
         let stacks = compose::build(config, io, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
-        registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
+        registry.register_collector(Box::new(HotMetrics(stacks.hot().clone())));
         let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
         let origin = origin(config, &mut registry)?;
@@ -171,7 +171,7 @@ fn origin(config: &Config, registry: &mut Registry) -> Result<Option<Arc<Origin>
 
 /// Fills the hot tier with what was used last before the start.
 fn refill_hot(stacks: &Stacks) -> Chore {
-    let (hot, disk) = (Arc::clone(stacks.hot()), stacks.disk().clone());
+    let (hot, disk) = (Arc::clone(&stacks.hot().blobs), stacks.disk().clone());
     Box::pin(async move {
         if hot.capacity_bytes() == 0 {
             return;
@@ -188,9 +188,9 @@ fn refill_hot(stacks: &Stacks) -> Chore {
     })
 }
 
-/// Lets the hot tier shrink while memory is short, and grow again.
+/// Lets what is kept in memory shrink while memory is short, and grow again.
 fn relieve_memory(stacks: &Stacks) -> Chore {
-    let hot = Arc::clone(stacks.hot());
+    let hot = stacks.hot().clone();
     let reader = MemoryReader::new(Path::new("/"));
     let mut limit = HotLimit::new(hot.capacity_bytes());
     let mut limit_bytes = hot.capacity_bytes();

@@ -57,7 +57,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let max_in_flight = reader.max_in_flight(machine);
     let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
     let level = reader.within("compression.level", ZSTD_LEVELS);
-    let hot = reader.hot(machine);
+    let hot = reader.hot(max_size, machine);
     let fetch = reader.fetch();
     let log = reader.log();
     reader.finish(|| {
@@ -185,9 +185,14 @@ impl Reader {
         self.held(size, "max_in_flight", IN_FLIGHT_MIN..=machine.memory.max(IN_FLIGHT_MIN))
     }
 
-    fn hot(&mut self, machine: &Machine) -> Option<Hot> {
-        let eighth = ByteSize::bytes(machine.memory.as_bytes() / 8);
-        let capacity = self.value_or("hot.capacity", || Some(HOT_CAPACITY_DEFAULT.min(eighth)));
+    fn hot(&mut self, max_size: Option<ByteSize>, machine: &Machine) -> Option<Hot> {
+        let default = || {
+            let eighth = ByteSize::bytes(machine.memory.as_bytes() / 8);
+            // A hot tier as large as the store would hold everything twice.
+            let quarter = max_size.map(|size| ByteSize::bytes(size.as_bytes() / 4));
+            Some(HOT_CAPACITY_DEFAULT.min(eighth).min(quarter.unwrap_or(eighth)))
+        };
+        let capacity = self.value_or("hot.capacity", default);
         let capacity = self.held(capacity, "hot.capacity", ByteSize::bytes(0)..=machine.memory);
         let limit = capacity.unwrap_or(ByteSize::bytes(u64::MAX));
         let blob = self.value_or("hot.max_blob_size", || Some(HOT_BLOB_DEFAULT.min(limit)));

@@ -223,7 +223,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "hot.capacity",
         value_name: "SIZE",
-        fallback: Fallback::Machine("512MiB, or an eighth of the memory if that is less"),
+        fallback: Fallback::Machine(
+            "512MiB, or an eighth of the memory or a quarter of max_size if that is less",
+        ),
         help: "Memory for the hottest blobs and action results; the index is not counted.",
         advice: "Too small: blobs that every build reads come from the disk each time. Too large: \
                  the page cache, which helps every read, shrinks. 0 turns the tier off.",

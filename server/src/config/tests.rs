@@ -49,6 +49,22 @@ fn defaults_fit_the_machine() {
 }
 
 #[test]
+fn the_hot_tier_is_by_default_no_more_than_a_quarter_of_the_store() {
+    for (max_size, expect) in [
+        ("16MiB", ByteSize::mib(4)),
+        ("1023MiB", ByteSize::bytes(1023 << 18)),
+        ("1GiB", ByteSize::mib(256)),
+        ("1TiB", ByteSize::mib(256)),
+    ] {
+        let config = check(flags(&[("max_size", max_size)])).unwrap();
+        assert_eq!(config.hot.capacity, expect, "max_size {max_size}");
+        assert!(config.hot.max_blob_size <= expect);
+    }
+    let said = check(flags(&[("max_size", "16MiB"), ("hot.capacity", "64MiB")])).unwrap();
+    assert_eq!(said.hot.capacity, ByteSize::mib(64), "what is said holds");
+}
+
+#[test]
 fn flags_over_environment_over_file_over_default() {
     // Which of the sources speak, and what holds then.
     for (flag, variable, in_file, expect) in [

@@ -15,6 +15,7 @@ mod get_tree;
 mod hostile;
 mod http_cache;
 mod memory;
+mod memory_of_trees;
 mod origin;
 mod origin_server;
 mod remote_asset;
