@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use larder_cas::{
     BlobKey, BlobKeys, BlobStore, ByteRange, Chunked, DiskTier, Encoding, ErrorClass, Keyspace,
     PutOutcome, RequestCx, Split, StoreError, UntrustedPayload,
@@ -356,10 +355,11 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
     let blob = noise(15, 3 << 20);
     let key = lab.store(&blob).await;
     let chunks = lab.split(&key, FAST).await.expect("present").chunks;
-    let turns = (0..24).map(|turn| {
+    let mut turns = tokio::task::JoinSet::new();
+    for turn in 0..24 {
         let (lab, key, blob, chunks) =
             (Arc::clone(&lab), key.clone(), blob.clone(), chunks.clone());
-        tokio::spawn(async move {
+        turns.spawn(async move {
             match turn % 4 {
                 0 => assert!(lab.split(&key, REP_MAX).await.is_some(), "{turn}"),
                 1 => assert!(lab.split(&key, FAST).await.is_some(), "{turn}"),
@@ -368,9 +368,9 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
             }
             assert!(lab.is_present(&key).await, "{turn}");
             assert_eq!(lab.read(&key).await.as_ref(), Some(&blob), "{turn}");
-        })
-    });
-    for turn in join_all(turns).await {
+        });
+    }
+    while let Some(turn) = turns.join_next().await {
         turn.expect("no turn misses");
     }
 }

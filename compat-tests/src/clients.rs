@@ -5,16 +5,25 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::bazel;
+use crate::bazel_socket;
+use crate::bgd;
+use crate::buildbox;
+use crate::buildstream;
 use crate::ccache;
 use crate::curl;
 use crate::error::CompatError;
 use crate::faults;
+use crate::gradle;
 use crate::grpcurl;
 use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
+use crate::nx;
+use crate::pants;
 use crate::remotetool;
 use crate::report::Report;
+use crate::sccache;
+use crate::turborepo;
 
 /// A client that can be had on this machine and driven without a person.
 struct Client {
@@ -28,11 +37,20 @@ struct Client {
 /// In the order in which they run.
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
+    Client { name: bazel_socket::NAME, run: bazel_socket::run },
     Client { name: ccache::NAME, run: ccache::run },
+    Client { name: gradle::NAME, run: gradle::run },
+    Client { name: turborepo::NAME, run: turborepo::run },
+    Client { name: nx::NAME, run: nx::run },
+    Client { name: sccache::NAME, run: sccache::run },
     Client { name: grpcurl::NAME, run: grpcurl::run },
     Client { name: curl::NAME, run: curl::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
+    Client { name: bgd::NAME, run: bgd::run },
+    Client { name: buildbox::NAME, run: buildbox::run },
+    Client { name: pants::NAME, run: pants::run },
+    Client { name: buildstream::NAME, run: buildstream::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];

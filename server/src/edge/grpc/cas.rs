@@ -16,7 +16,6 @@ use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
 use super::{batch, get_tree, splice, split};
-use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -62,8 +61,9 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
-        hold_of(&request).cover(MAX_BATCH_BYTES).await.map_err(grpc_status)?;
-        get_tree::pages(Arc::clone(&self.0), request.into_inner()).await.map(Response::new)
+        let hold = hold_of(&request);
+        hold.cover(get_tree::PAGE_BYTES).await.map_err(grpc_status)?;
+        get_tree::pages(Arc::clone(&self.0), hold, request.into_inner()).await.map(Response::new)
     }
 
     async fn split_blob(

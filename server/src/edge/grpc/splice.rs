@@ -17,7 +17,7 @@ pub(super) async fn blob(
     let (partition, said) = addressed.map_err(grpc_status)?;
     let digest = said.require("blob_digest", request.blob_digest.as_ref()).map_err(grpc_status)?;
     // Chunks have the blob's function, even where their own hashes would tell another one.
-    let said = said.or(digest.function());
+    let said = said.settled(digest.function());
     let chunks = request.chunk_digests.iter().map(|chunk| said.parse(chunk));
     let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(grpc_status)?;
     if let Some(limit_bytes) = shared.max_blob_bytes
