@@ -1,5 +1,6 @@
 //! Real clients against the built binary: each client is installed, driven through its scenarios against a `larder serve` of
-//! its own, and judged by its own output. `limits` measures the process itself. Nothing here knows Larder's crates; the binary under test is a path.
+//! its own, and judged by its own output. `limits` measures the process itself. [`conformance`] is the kit that checks any REAPI cache.
+//! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
 mod bgd;
@@ -7,10 +8,12 @@ mod blob;
 mod buildbox;
 mod ccache;
 mod clients;
+pub mod conformance;
 mod curl;
 mod error;
 mod expectations;
 mod faults;
+mod gradle;
 mod grpcurl;
 mod http;
 mod install;
@@ -19,12 +22,15 @@ mod larder;
 mod limits;
 mod metrics;
 mod moon;
+mod nx;
 mod pants;
 mod process;
 mod relay;
 mod remotetool;
 mod report;
 mod sample_action;
+mod sccache;
 mod snapshot;
+mod turborepo;
 
 pub use clients::{client_names, run_clients};

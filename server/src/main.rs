@@ -4,5 +4,5 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     #[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
-    larder_server::cli::run(std::env::args_os(), |name| std::env::var(name).ok())
+    larder_server::cli::run(std::env::args_os(), std::env::vars_os())
 }

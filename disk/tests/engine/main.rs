@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod full;
 mod gated;
 mod keeping;
 mod loading;
@@ -19,3 +20,4 @@ mod simulation;
 mod start;
 mod support;
 mod verify;
+mod version;

@@ -14,6 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::budget::BudgetError;
 use super::functions::FunctionError;
+use crate::telemetry::Throttle;
 
 /// How long a client should wait before it tries again to store what there was no room for.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -98,15 +99,25 @@ pub(crate) fn http_status<E: EdgeError>(error: E) -> (StatusCode, String) {
     (code, client_text(&error))
 }
 
+/// Refusals come as fast as clients ask: one line of each kind a second stands for all.
+static FOR_CAPACITY: Throttle = Throttle::new();
+static FOR_CORRUPT: Throttle = Throttle::new();
+static FOR_DEPENDENCY: Throttle = Throttle::new();
+
 /// ERROR means that a human must look; what callers do wrong is theirs to see.
 fn log<E: EdgeError>(error: &E) {
     let class = error.class();
     let error = Causes(error);
+    let throttled = |throttle: &Throttle| {
+        if let Some(suppressed) = throttle.admit() {
+            tracing::warn!(%error, suppressed, "request not served");
+        }
+    };
     match class {
         ErrorClass::Caller | ErrorClass::Interrupted => tracing::debug!(%error, "request refused"),
-        ErrorClass::Capacity | ErrorClass::Corrupt | ErrorClass::Dependency => {
-            tracing::warn!(%error, "request not served");
-        }
+        ErrorClass::Capacity => throttled(&FOR_CAPACITY),
+        ErrorClass::Corrupt => throttled(&FOR_CORRUPT),
+        ErrorClass::Dependency => throttled(&FOR_DEPENDENCY),
         ErrorClass::Internal => tracing::error!(%error, "request failed"),
     }
 }
@@ -164,6 +175,10 @@ impl EdgeError for StoreError {
             Self::UploadBrokeOff { source, .. } => source.downcast_ref::<Status>().cloned(),
             _ => None,
         }
+    }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        matches!(self, Self::NoMemory { .. }).then_some(StatusCode::SERVICE_UNAVAILABLE)
     }
 }
 
@@ -271,6 +286,9 @@ mod tests {
     fn what_can_never_be_is_not_to_be_tried_again() {
         assert!(grpc_status(no_room()).get_details_retry_info().is_some());
         let in_memory = || StoreError::OverMemoryLimit { size_bytes: 2, limit_bytes: 1 };
+        let no_memory = || StoreError::NoMemory { needed_bytes: 2, limit_bytes: 1 };
+        assert!(grpc_status(no_memory()).get_details_retry_info().is_some());
+        assert_eq!(http_status(no_memory()).0, StatusCode::SERVICE_UNAVAILABLE);
         check_permanent(in_memory, Code::InvalidArgument, StatusCode::PAYLOAD_TOO_LARGE);
         let keyspace = Keyspace::new("").expect("a short name");
         let key = RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, b""));
