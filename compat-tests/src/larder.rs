@@ -22,7 +22,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Launch {
     /// What comes before the binary on the command line, such as a tracer.
     pub(crate) wrapper: Vec<String>,
-    /// Settings, named as in the configuration file.
+    /// Settings, named as in the configuration file; `listen` takes the place of a free port.
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Where its data goes.
     pub(crate) data_dir: PathBuf,
@@ -190,9 +190,12 @@ fn serve(
     };
     command
         .arg("serve")
-        .args(["--listen", &address.to_string(), "--admin-listen", &admin.to_string()])
+        .args(["--admin-listen", &admin.to_string()])
         .arg("--data-dir")
         .arg(&launch.data_dir);
+    if !launch.settings.iter().any(|(key, _)| *key == "listen") {
+        command.args(["--listen", &address.to_string()]);
+    }
     for (key, value) in &launch.settings {
         command.arg(format!("--{}", key.replace(['_', '.'], "-"))).arg(value);
     }

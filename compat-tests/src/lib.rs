@@ -3,9 +3,11 @@
 //! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod bazel_socket;
 mod bgd;
 mod blob;
 mod buildbox;
+mod buildstream;
 mod ccache;
 mod clients;
 pub mod conformance;
