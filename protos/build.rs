@@ -4,7 +4,7 @@
 use tonic_build::manual::{Builder, Method, MethodBuilder, Service};
 
 fn main() {
-    Builder::new().compile(&[byte_stream(), storage(), actions(), capabilities()]);
+    Builder::new().compile(&[byte_stream(), storage(), actions(), capabilities(), fetch(), push()]);
 }
 
 fn byte_stream() -> Service {
@@ -97,6 +97,46 @@ fn capabilities() -> Service {
             method("get_capabilities", "GetCapabilities")
                 .input_type("crate::reapi::GetCapabilitiesRequest")
                 .output_type("crate::reapi::ServerCapabilities")
+                .build(),
+        )
+        .build()
+}
+
+fn fetch() -> Service {
+    Service::builder()
+        .name("Fetch")
+        .package("build.bazel.remote.asset.v1")
+        .comment("Finds what URIs stand for.")
+        .method(
+            method("fetch_blob", "FetchBlob")
+                .input_type("crate::asset::FetchBlobRequest")
+                .output_type("crate::asset::FetchBlobResponse")
+                .build(),
+        )
+        .method(
+            method("fetch_directory", "FetchDirectory")
+                .input_type("crate::asset::FetchDirectoryRequest")
+                .output_type("crate::asset::FetchDirectoryResponse")
+                .build(),
+        )
+        .build()
+}
+
+fn push() -> Service {
+    Service::builder()
+        .name("Push")
+        .package("build.bazel.remote.asset.v1")
+        .comment("Says what URIs stand for.")
+        .method(
+            method("push_blob", "PushBlob")
+                .input_type("crate::asset::PushBlobRequest")
+                .output_type("crate::asset::PushBlobResponse")
+                .build(),
+        )
+        .method(
+            method("push_directory", "PushDirectory")
+                .input_type("crate::asset::PushDirectoryRequest")
+                .output_type("crate::asset::PushDirectoryResponse")
                 .build(),
         )
         .build()

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_cas::{BlobStore, RequestCx, StoreError, blocking};
+use larder_cas::{BlobStore, HotStats, RequestCx, StoreError, blocking};
 use larder_protos::Digest;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -16,6 +16,9 @@ use crate::{ActionEntry, ActionKey, ActionStore};
 
 /// How many blobs the CAS is asked for at once. Only the trees of a huge result name more.
 const MAX_ASKED_AT_ONCE: usize = 1_000_000;
+
+/// What each blob that is asked for takes: in a list that may be half empty, and in what the tiers make of it.
+const MEMORY_A_NAME: u64 = 3 * size_of::<Digest>() as u64;
 
 /// Answers only with results whose every blob is present, asking the CAS once for all of them, which extends all their
 /// lives alike.
@@ -45,6 +48,16 @@ impl Complete {
         Self { inner, blobs, trees, incomplete }
     }
 
+    /// What it remembers of trees, and what happened since it was made.
+    pub fn tree_stats(&self) -> HotStats {
+        self.trees.stats()
+    }
+
+    /// Changes how much it may remember of trees, up to what it was made for. Blocks while the coldest are sorted out.
+    pub fn set_tree_limit(&self, limit_bytes: u64) {
+        self.trees.set_limit(limit_bytes);
+    }
+
     async fn is_complete(
         &self,
         cx: &RequestCx,
@@ -60,6 +73,7 @@ impl Complete {
         let roots = roots.into_iter().map(|root| (Form::Root, root));
         // A result may name one tree many times.
         let distinct: HashSet<_> = trees.chain(roots).collect();
+        let mut loan = cx.memory.loan();
         for (form, digest) in distinct {
             let Some(named) = self.trees.named_by(cx, &key.blobs, form, digest).await? else {
                 return Ok(false);
@@ -69,6 +83,7 @@ impl Complete {
             {
                 return Ok(false);
             }
+            loan.grow_to((needed.len() + named.len()) as u64 * MEMORY_A_NAME).await?;
             needed.extend_from_slice(&named);
         }
         self.are_present(cx, key, needed).await

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::BytesMut;
 use larder_cas::{Accepts, RequestCx, StoreError, blocking, zstd_codec};
-use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordKey};
+use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordKey, RecordVersion};
 
-use crate::{ActionEntry, ActionKey, ActionStore};
+use crate::{ActionEntry, ActionKey, ActionStore, ActionVersions};
 
 /// Action results on the local disk. The engine may also hold blobs.
 #[derive(Clone, Debug)]
@@ -75,6 +75,12 @@ impl ActionStore for DiskActions {
         // Waits here, not on a thread, while the disk is behind.
         prepared.submit().await?.await?;
         Ok(())
+    }
+}
+
+impl ActionVersions for DiskActions {
+    fn version(&self, key: &ActionKey) -> Option<RecordVersion> {
+        self.engine.version(&key.record_key())
     }
 }
 

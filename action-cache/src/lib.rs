@@ -18,6 +18,7 @@ mod named;
 mod outline;
 mod store;
 mod trees;
+mod versions;
 
 pub use complete::Complete;
 pub use disk_tier::DiskActions;
@@ -29,3 +30,4 @@ pub use malformed::MalformedResult;
 pub use metered::{ActionMetrics, MeteredActions};
 pub use outline::{OutlineError, outline};
 pub use store::ActionStore;
+pub use versions::ActionVersions;

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use larder_cas::{BlobKey, BlobStore, ByteRange, Keyspace, RequestCx, StoreError, blocking};
+use larder_cas::{
+    BlobKey, BlobStore, ByteRange, HotCache, HotStats, HotValue, Keyspace, MemoryLoan, RequestCx,
+    StoreError, blocking,
+};
 use larder_protos::bounded::{Bounded, Field, Limit, Shape};
 use larder_protos::{Digest, DigestFunction, bounded, reapi};
-use moka::sync::Cache;
 use prost::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The largest `Tree` or `Directory` message read; some 700,000 files.
 const MAX_MESSAGE_BYTES: u64 = 64 * 1024 * 1024;
@@ -18,18 +19,28 @@ const MAX_MESSAGE_BYTES: u64 = 64 * 1024 * 1024;
 /// The most blobs that one hierarchy may name, directories included.
 const MAX_NAMED: usize = 1_000_000;
 
-/// Trees are large from here on, by the bytes of a message or by the blobs named.
-const LARGE_MESSAGE_BYTES: u64 = 256 * 1024;
-const LARGE_NAMED: usize = 4_096;
+/// What reading a tree takes at most, for each byte of its message: the message, the digests decoded from it, and the set of them.
+const MEMORY_A_MESSAGE_BYTE: u64 = 8;
 
-/// How many large trees are read at a time: each may take some 300 MiB.
-const LARGE_AT_ONCE: usize = 2;
+/// What each blob named takes while a hierarchy is read: its place in the set, which may be half empty, and in the list made of it.
+const MEMORY_A_NAME: u64 = 4 * size_of::<Digest>() as u64;
+
+/// What a remembered tree costs besides the names: its key, the cache's entry and bookkeeping.
+const MEMO_OVERHEAD_BYTES: u64 = 400;
 
 /// Reads trees from the CAS and remembers what they name.
 pub(crate) struct Trees {
     blobs: Arc<dyn BlobStore>,
-    memo: Cache<(Form, BlobKey), Arc<[Digest]>>,
-    large: Semaphore,
+    memo: HotCache<(Form, BlobKey), Remembered>,
+}
+
+/// What a tree names.
+struct Remembered(Arc<[Digest]>);
+
+impl HotValue for Remembered {
+    fn cost_bytes(&self) -> u64 {
+        size_of_val::<[Digest]>(&self.0) as u64 + MEMO_OVERHEAD_BYTES
+    }
 }
 
 /// The two ways to name a directory hierarchy.
@@ -44,15 +55,20 @@ pub(crate) enum Form {
 impl Trees {
     /// Reads from `blobs` and spends at most about `memo_bytes` on remembering.
     pub(crate) fn new(blobs: Arc<dyn BlobStore>, memo_bytes: u64) -> Self {
-        let weigh = |_: &(Form, BlobKey), named: &Arc<[Digest]>| {
-            u32::try_from(size_of_val::<[Digest]>(named) + size_of::<BlobKey>()).unwrap_or(u32::MAX)
-        };
-        let memo = Cache::builder().max_capacity(memo_bytes).weigher(weigh).build();
-        Self { blobs, memo, large: Semaphore::new(LARGE_AT_ONCE) }
+        let memo = HotCache::new(memo_bytes);
+        Self { blobs, memo }
+    }
+
+    pub(crate) fn stats(&self) -> HotStats {
+        self.memo.stats()
+    }
+
+    pub(crate) fn set_limit(&self, limit_bytes: u64) {
+        self.memo.set_limit(limit_bytes);
     }
 
     /// Every blob that the tree `digest` needs, itself included; `None` where a message is absent, no tree, or
-    /// over a limit.
+    /// over a limit. What it takes in memory meanwhile is lent by the request.
     pub(crate) async fn named_by(
         &self,
         cx: &RequestCx,
@@ -61,16 +77,22 @@ impl Trees {
         digest: Digest,
     ) -> Result<Option<Arc<[Digest]>>, StoreError> {
         let key = (form, BlobKey { keyspace: keyspace.clone(), digest });
-        if let Some(named) = self.memo.get(&key) {
-            return Ok(Some(named));
+        if let Some(remembered) = self.memo.get(&key) {
+            return Ok(Some(Arc::clone(&remembered.0)));
+        }
+        let mut loan = cx.memory.loan();
+        loan.grow_to(memory_of_message(&digest)).await?;
+        // Whoever had the memory before may have read the same tree.
+        if let Some(remembered) = self.memo.get_uncounted(&key) {
+            return Ok(Some(Arc::clone(&remembered.0)));
         }
         let named = match form {
             Form::Tree => self.named_by_tree(cx, &key.1).await?,
-            Form::Root => self.named_by_root(cx, &key.1).await?,
+            Form::Root => self.named_by_root(cx, &key.1, &mut loan).await?,
         };
         let named: Option<Arc<[Digest]>> = named.map(|digests| digests.into_iter().collect());
         if let Some(named) = &named {
-            self.memo.insert(key, Arc::clone(named));
+            self.memo.insert(key, Remembered(Arc::clone(named)));
         }
         Ok(named)
     }
@@ -80,8 +102,6 @@ impl Trees {
         cx: &RequestCx,
         key: &BlobKey,
     ) -> Result<Option<HashSet<Digest>>, StoreError> {
-        let mut large = Large { of: &self.large, permit: None };
-        large.if_so(key.digest.size_bytes() > LARGE_MESSAGE_BYTES).await?;
         let Some(bytes) = self.read(cx, key).await? else { return Ok(None) };
         let function = key.digest.function();
         let files = blocking::run_sized(bytes.len(), move || tree_files(bytes, function));
@@ -97,14 +117,14 @@ impl Trees {
         &self,
         cx: &RequestCx,
         root: &BlobKey,
+        loan: &mut MemoryLoan,
     ) -> Result<Option<HashSet<Digest>>, StoreError> {
         let function = root.digest.function();
-        let mut large = Large { of: &self.large, permit: None };
         let mut named = HashSet::from([root.digest]);
         let mut unread = vec![root.digest];
         while let Some(digest) = unread.pop() {
-            let is_large = digest.size_bytes() > LARGE_MESSAGE_BYTES || named.len() > LARGE_NAMED;
-            large.if_so(is_large).await?;
+            let held_bytes = named.len() as u64 * MEMORY_A_NAME + memory_of_message(&digest);
+            loan.grow_to(held_bytes).await?;
             let key = BlobKey { digest, ..root.clone() };
             let Some(bytes) = self.read(cx, &key).await? else { return Ok(None) };
             let decode = move || bounded::decode::<DirectoryDigests>(bytes);
@@ -142,27 +162,14 @@ fn size_of_message(digest: &Digest) -> usize {
     usize::try_from(digest.size_bytes()).unwrap_or(usize::MAX)
 }
 
-/// The place among the few trees that may be large, once this one is.
-struct Large<'a> {
-    of: &'a Semaphore,
-    permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Large<'_> {
-    async fn if_so(&mut self, is_large: bool) -> Result<(), StoreError> {
-        if is_large && self.permit.is_none() {
-            let permit = self.of.acquire().await;
-            self.permit = Some(permit.map_err(|_| StoreError::ShuttingDown)?);
-        }
-        Ok(())
-    }
+/// What reading the message takes. One that is too large is not read.
+fn memory_of_message(digest: &Digest) -> u64 {
+    digest.size_bytes().min(MAX_MESSAGE_BYTES) * MEMORY_A_MESSAGE_BYTE
 }
 
 impl fmt::Debug for Trees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trees")
-            .field("remembered", &self.memo.entry_count())
-            .finish_non_exhaustive()
+        f.debug_struct("Trees").field("memo", &self.memo).finish_non_exhaustive()
     }
 }
 

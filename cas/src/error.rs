@@ -128,6 +128,16 @@ pub enum StoreError {
         /// The request's bound.
         limit_bytes: u64,
     },
+    /// The memory that the request needs more is in use by others.
+    #[error(
+        "{needed_bytes} B that the request needs in memory are not free; the limit for all requests is {limit_bytes} B"
+    )]
+    NoMemory {
+        /// What it needs beside what it holds.
+        needed_bytes: u64,
+        /// What all requests may hold together.
+        limit_bytes: u64,
+    },
     /// The storage engine could not do it.
     #[error("the disk tier: {source}")]
     Disk {
@@ -153,6 +163,7 @@ impl StoreError {
             | Self::OutOfRange { .. } => ErrorClass::Caller,
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,
+            Self::NoMemory { .. } => ErrorClass::Capacity,
             Self::Spool { source } if is_full(source) => ErrorClass::Capacity,
             Self::Spool { .. } | Self::ShuttingDown => ErrorClass::Dependency,
             Self::Disk { source } => match source.class() {

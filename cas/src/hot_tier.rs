@@ -5,18 +5,21 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use larder_protos::Digest;
 
-use crate::hot_cache::{HotBlob, HotCache, HotStats};
+use crate::hot_cache::{HotCache, HotStats, HotValue};
 use crate::{
     Accepts, BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PutOutcome, RequestCx,
     StoreError,
 };
+
+/// What a blob costs besides its bytes: its key, moka's entry and bookkeeping (about; moka does not tell).
+const ENTRY_OVERHEAD_BYTES: u64 = 400;
 
 /// How often a blob that is hit in memory is touched in the tier behind; far below any useful retention.
 const TOUCH_EVERY: Duration = Duration::from_mins(1);
@@ -38,19 +41,38 @@ pub(crate) enum Asked {
     NotYet,
 }
 
+/// A blob in memory.
+#[derive(Debug)]
+struct HotBlob {
+    encoding: Encoding,
+    bytes: Bytes,
+    /// When the tier behind last heard of it, in seconds of the tier's own clock.
+    touched_seconds: AtomicU64,
+}
+
+impl HotValue for HotBlob {
+    fn cost_bytes(&self) -> u64 {
+        cost_bytes(self.bytes.len() as u64)
+    }
+}
+
+/// What a blob of so many bytes, as they are kept, takes of the limit.
+pub(crate) fn cost_bytes(kept_bytes: u64) -> u64 {
+    kept_bytes.saturating_add(ENTRY_OVERHEAD_BYTES)
+}
+
 /// Small blobs in memory, weighed by bytes, admitted by frequency (moka's `TinyLFU`).
 pub struct HotTier {
     inner: Arc<dyn BlobStore>,
     options: HotTierOptions,
-    blobs: HotCache,
-    started: Instant,
+    blobs: HotCache<BlobKey, HotBlob>,
 }
 
 impl HotTier {
     /// Keeps what passes to and from `inner`.
     pub fn new(inner: Arc<dyn BlobStore>, options: HotTierOptions) -> Self {
         let blobs = HotCache::new(options.capacity_bytes);
-        Self { inner, options, blobs, started: Instant::now() }
+        Self { inner, options, blobs }
     }
 
     /// What it holds, and what happened since it was made.
@@ -70,7 +92,7 @@ impl HotTier {
 
     /// Changes how much it may hold, up to its capacity; the coldest blobs go at once. Blocks while they are sorted out.
     pub fn set_limit(&self, limit_bytes: u64) {
-        self.blobs.set_limit(limit_bytes.min(self.options.capacity_bytes));
+        self.blobs.set_limit(limit_bytes);
     }
 
     /// Whether a blob is not here and may come in.
@@ -95,17 +117,24 @@ impl HotTier {
     }
 
     fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes, asked: Asked) {
-        let touched_seconds = match asked {
-            Asked::Now => self.now_seconds(),
-            Asked::NotYet => self.now_seconds() - TOUCH_EVERY.as_secs(),
+        let now_seconds = self.now_seconds();
+        let blob = |touched_seconds| HotBlob {
+            encoding,
+            bytes,
+            touched_seconds: AtomicU64::new(touched_seconds),
         };
-        let blob = HotBlob::new(encoding, bytes, touched_seconds);
-        self.blobs.insert(key.clone(), blob);
+        match asked {
+            Asked::Now => self.blobs.insert(key.clone(), blob(now_seconds)),
+            Asked::NotYet => {
+                let due_seconds = now_seconds - TOUCH_EVERY.as_secs();
+                self.blobs.insert_unasked(key.clone(), blob(due_seconds));
+            }
+        }
     }
 
     /// Begins at the touch interval, so that a blob can be due at once.
     fn now_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs() + TOUCH_EVERY.as_secs()
+        self.blobs.now_seconds() + TOUCH_EVERY.as_secs()
     }
 
     async fn touch_behind(

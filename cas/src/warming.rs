@@ -9,8 +9,7 @@ use futures_util::{StreamExt, stream};
 use larder_disk::{Accepts, DiskError, RecentRecord, RecordKind};
 use larder_protos::Digest;
 
-use crate::hot_cache::cost_bytes;
-use crate::hot_tier::Asked;
+use crate::hot_tier::{Asked, cost_bytes};
 use crate::{BlobKey, DiskTier, HotTier, Payload, StoreError, blocking};
 
 /// Of the hot tier's limit, how much is filled at most, in quarters; the rest is for what clients ask for meanwhile.

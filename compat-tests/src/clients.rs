@@ -9,12 +9,17 @@ use crate::ccache;
 use crate::curl;
 use crate::error::CompatError;
 use crate::faults;
+use crate::gradle;
 use crate::grpcurl;
+use crate::kit;
 use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
+use crate::nx;
 use crate::remotetool;
 use crate::report::Report;
+use crate::sccache;
+use crate::turborepo;
 
 /// A client that can be had on this machine and driven without a person.
 struct Client {
@@ -29,10 +34,15 @@ struct Client {
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
     Client { name: ccache::NAME, run: ccache::run },
+    Client { name: gradle::NAME, run: gradle::run },
+    Client { name: turborepo::NAME, run: turborepo::run },
+    Client { name: nx::NAME, run: nx::run },
+    Client { name: sccache::NAME, run: sccache::run },
     Client { name: grpcurl::NAME, run: grpcurl::run },
     Client { name: curl::NAME, run: curl::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
+    Client { name: kit::NAME, run: kit::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];

@@ -69,6 +69,11 @@ impl Metrics {
         self.sum("larder_blob_puts_total{", "outcome=\"stored\"")
     }
 
+    /// Answered calls of a method, with this code.
+    pub(crate) fn ended(&self, method: &str, code: &str) -> u64 {
+        self.sum("larder_rpcs_total{", &format!("method=\"{method}\",code=\"{code}\""))
+    }
+
     /// The sum of the series that begin so and have this label.
     #[expect(
         clippy::cast_possible_truncation,
@@ -105,6 +110,7 @@ mod tests {
              larder_action_updates_total 9\n",
         );
         let grown = after.since(&before);
+        assert_eq!(grown.ended("ByteStream/Read", "OK"), 3);
         assert_eq!(grown.calls("ByteStream/Read"), 4);
         assert_eq!(grown.calls("ByteStream/Write"), 7);
         assert_eq!((grown.action_hits(), grown.action_updates()), (2, 9));

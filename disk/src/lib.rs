@@ -47,6 +47,7 @@ mod slot;
 mod table;
 mod usage;
 mod verify;
+mod version;
 mod window;
 
 pub use blob_file::RecordWriter;
@@ -65,3 +66,4 @@ pub use recent::RecentRecord;
 pub use scrub::ScrubUsage;
 pub use usage::Usage;
 pub use verify::{Finding, FindingKind, Repair, Unwatched, Verified, Watch, verify};
+pub use version::RecordVersion;

@@ -62,9 +62,15 @@ impl Table {
 
     /// Whether a key is there; extends its life.
     pub(crate) fn touch(&self, key: &ShortKey, now_s: u32) -> bool {
+        self.touch_at(key, now_s).is_some()
+    }
+
+    /// Where a key is; extends its life.
+    pub(crate) fn touch_at(&self, key: &ShortKey, now_s: u32) -> Option<Location> {
         let shard = self.shard(key).read();
-        let found = shard.find(self.hash(key), |slot| slot.is(key));
-        found.inspect(|slot| slot.touch(now_s)).is_some()
+        let slot = shard.find(self.hash(key), |slot| slot.is(key))?;
+        slot.touch(now_s);
+        Some(slot.location())
     }
 
     /// Which of many keys are there, in their order; extends their life. Cheaper than one by one: the shards are visited

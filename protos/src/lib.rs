@@ -1,5 +1,6 @@
 //! The Remote Execution API's messages and services, and the words of its specification as pure types.
 
+pub mod asset;
 pub mod bounded;
 pub mod bytestream;
 mod compressor;
@@ -18,6 +19,7 @@ mod resource_name;
 pub mod rpc;
 pub mod services;
 mod sha256_tree;
+pub mod well_known;
 
 pub use compressor::Compressor;
 pub use descriptors::FILE_DESCRIPTOR_SET;

@@ -32,6 +32,8 @@ fn every_method_is_described() {
         &["GetActionResult", "UpdateActionResult"],
     );
     check("build.bazel.remote.execution.v2.Capabilities", &["GetCapabilities"]);
+    check("build.bazel.remote.asset.v1.Fetch", &["FetchBlob", "FetchDirectory"]);
+    check("build.bazel.remote.asset.v1.Push", &["PushBlob", "PushDirectory"]);
 }
 
 #[test]

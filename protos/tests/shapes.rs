@@ -1,12 +1,13 @@
 //! The shapes name every list of their messages, and nothing else.
 
 use larder_protos::bounded::{Bounded, Field, Shape};
-use larder_protos::{FILE_DESCRIPTOR_SET, hot, reapi};
+use larder_protos::{FILE_DESCRIPTOR_SET, asset, hot, reapi};
 use prost::Message;
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 
 const PACKAGE: &str = ".build.bazel.remote.execution.v2";
+const ASSET_PACKAGE: &str = ".build.bazel.remote.asset.v1";
 
 struct Descriptors(FileDescriptorSet);
 
@@ -63,6 +64,10 @@ impl Descriptors {
         assert_eq!(named, 0, "the shape of {name} names fields that there are not");
     }
 
+    fn check_asset<T: Bounded>(&self) {
+        self.check(&format!("{ASSET_PACKAGE}.{}", T::SHAPE.name), T::SHAPE);
+    }
+
     fn check_message<T: Bounded>(&self) {
         self.check(&format!("{PACKAGE}.{}", T::SHAPE.name), T::SHAPE);
     }
@@ -86,4 +91,12 @@ fn every_list_is_in_its_shape() {
     descriptors.check_message::<reapi::GetTreeRequest>();
     descriptors.check_message::<reapi::GetCapabilitiesRequest>();
     descriptors.check_message::<reapi::ServerCapabilities>();
+    descriptors.check_asset::<asset::FetchBlobRequest>();
+    descriptors.check_asset::<asset::FetchBlobResponse>();
+    descriptors.check_asset::<asset::FetchDirectoryRequest>();
+    descriptors.check_asset::<asset::FetchDirectoryResponse>();
+    descriptors.check_asset::<asset::PushBlobRequest>();
+    descriptors.check_asset::<asset::PushBlobResponse>();
+    descriptors.check_asset::<asset::PushDirectoryRequest>();
+    descriptors.check_asset::<asset::PushDirectoryResponse>();
 }

@@ -11,8 +11,8 @@ use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
 use larder_cas::{
-    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotStats, HotTier, HotTierOptions,
-    Keyspace, Metered,
+    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Keyspace,
+    Metered,
 };
 use larder_disk::{DiskError, Engine, EngineOptions, Io, ScrubUsage};
 use larder_protos::Hash;
@@ -21,14 +21,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::config::{ByteSize, Config, Durability};
+use crate::memory::{HotMemory, HotShares};
 use crate::trace::{Recorder, RecorderError, TracedActions, TracedBlobs};
 
 /// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
 const LARGE_BLOB_BYTES: u64 = 1024 * 1024;
-
-/// Of the hot tier's memory, the share that keeps decoded action results, and the share that remembers trees.
-const HOT_ACTIONS_SHARE: u64 = 8;
-const TREE_MEMO_SHARE: u64 = 8;
 
 /// The stores of a running server. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -39,7 +36,7 @@ pub struct Stacks {
     pub actions: Arc<dyn ActionStore>,
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
-    hot: Arc<HotTier>,
+    hot: HotMemory,
     disk: DiskTier,
     engine: Arc<Engine>,
 }
@@ -150,16 +147,15 @@ pub fn build(
 ) -> Result<Stacks, ComposeError> {
     let engine = Arc::new(Engine::open(engine_options(config), io)?);
     let sizes: Arc<dyn BlobSizes> = Arc::new(EngineSizes(Arc::clone(&engine)));
-    let hot_bytes = config.hot.capacity.as_bytes();
-    let (actions_bytes, memo_bytes) = (hot_bytes / HOT_ACTIONS_SHARE, hot_bytes / TREE_MEMO_SHARE);
+    let shares = HotShares::of(config.hot.capacity.as_bytes());
 
     let disk = DiskTier::new(Arc::clone(&engine));
     let hot_options = HotTierOptions {
-        capacity_bytes: hot_bytes - actions_bytes - memo_bytes,
+        capacity_bytes: shares.blobs_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
-    let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot)));
+    let hot_blobs = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
+    let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot_blobs)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
         Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
@@ -172,9 +168,12 @@ pub fn build(
     let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
 
     let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
-    let hot_actions = Arc::new(HotActions::new(disk_actions, actions_bytes));
-    let mut actions: Arc<dyn ActionStore> =
-        Arc::new(Complete::new(hot_actions, Arc::clone(&blobs), memo_bytes, registry));
+    let versions = Arc::<DiskActions>::clone(&disk_actions);
+    let hot_actions = Arc::new(HotActions::new(disk_actions, versions, shares.actions_bytes));
+    let inner: Arc<dyn ActionStore> = Arc::<HotActions>::clone(&hot_actions);
+    let complete = Arc::new(Complete::new(inner, Arc::clone(&blobs), shares.trees_bytes, registry));
+    let hot = HotMemory { blobs: hot_blobs, actions: hot_actions, trees: Arc::clone(&complete) };
+    let mut actions: Arc<dyn ActionStore> = complete;
     if let Some(recorder) = recorder {
         actions = Arc::new(TracedActions::new(actions, recorder));
     }
@@ -184,19 +183,14 @@ pub fn build(
 }
 
 impl Stacks {
-    /// The tier of blobs in memory.
-    pub fn hot(&self) -> &Arc<HotTier> {
+    /// What is kept in memory.
+    pub fn hot(&self) -> &HotMemory {
         &self.hot
     }
 
     /// The tier of blobs on disk.
     pub fn disk(&self) -> &DiskTier {
         &self.disk
-    }
-
-    /// What the tier of blobs in memory holds.
-    pub fn hot_stats(&self) -> HotStats {
-        self.hot.stats()
     }
 
     /// Becomes true when a failed sync has ended writes.

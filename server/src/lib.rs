@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compose;
 pub mod config;
 pub mod edge;
+pub mod fetch;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod lifecycle;

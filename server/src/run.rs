@@ -20,10 +20,11 @@ use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
+use crate::fetch::{Origin, OriginError};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::telemetry::{
-    HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+    FetchMetrics, HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
 };
 use crate::transport::{
     ListenError, Listener, Transport, TransportMetrics, TransportOptions, listen, serve,
@@ -65,6 +66,9 @@ pub enum StartError {
     /// No store.
     #[error(transparent)]
     Compose(ComposeError),
+    /// No fetching from origins.
+    #[error(transparent)]
+    Origin(#[from] OriginError),
     /// No thread or runtime.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -121,10 +125,11 @@ impl Server {
         // The stores name their metrics without the product.
         let stacks = compose::build(config, io, registry.sub_registry_with_prefix("larder"))?;
         registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
-        registry.register_collector(Box::new(HotMetrics(Arc::clone(stacks.hot()))));
+        registry.register_collector(Box::new(HotMetrics(stacks.hot().clone())));
         let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
-        let edge = Edge::new(&stacks, config, health.clone(), ending.clone());
+        let origin = origin(config, &mut registry)?;
+        let edge = Edge::new(&stacks, config, origin, health.clone(), ending.clone());
         let in_flight =
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
@@ -155,9 +160,18 @@ impl Server {
     }
 }
 
+/// Whom Remote Asset may have asked.
+fn origin(config: &Config, registry: &mut Registry) -> Result<Option<Arc<Origin>>, StartError> {
+    let Some(settings) = &config.fetch else { return Ok(None) };
+    let max_blob_size = config.max_blob_size.unwrap_or(config.max_size);
+    let origin = Arc::new(Origin::new(settings, max_blob_size)?);
+    registry.register_collector(Box::new(FetchMetrics(Arc::clone(&origin))));
+    Ok(Some(origin))
+}
+
 /// Fills the hot tier with what was used last before the start.
 fn refill_hot(stacks: &Stacks) -> Chore {
-    let (hot, disk) = (Arc::clone(stacks.hot()), stacks.disk().clone());
+    let (hot, disk) = (Arc::clone(&stacks.hot().blobs), stacks.disk().clone());
     Box::pin(async move {
         if hot.capacity_bytes() == 0 {
             return;
@@ -174,9 +188,9 @@ fn refill_hot(stacks: &Stacks) -> Chore {
     })
 }
 
-/// Lets the hot tier shrink while memory is short, and grow again.
+/// Lets what is kept in memory shrink while memory is short, and grow again.
 fn relieve_memory(stacks: &Stacks) -> Chore {
-    let hot = Arc::clone(stacks.hot());
+    let hot = stacks.hot().clone();
     let reader = MemoryReader::new(Path::new("/"));
     let mut limit = HotLimit::new(hot.capacity_bytes());
     let mut limit_bytes = hot.capacity_bytes();

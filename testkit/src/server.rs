@@ -16,6 +16,8 @@ use larder_protos::services::action_cache_client::ActionCacheClient;
 use larder_protos::services::byte_stream_client::ByteStreamClient;
 use larder_protos::services::capabilities_client::CapabilitiesClient;
 use larder_protos::services::content_addressable_storage_client::ContentAddressableStorageClient;
+use larder_protos::services::fetch_client::FetchClient;
+use larder_protos::services::push_client::PushClient;
 use larder_server::config::{ByteSize, Config, ListenAddress, Machine, Origin, Sources};
 use larder_server::run::{RunningServer, Server};
 use tempfile::TempDir;
@@ -129,6 +131,16 @@ impl TestServer {
     /// A client of `Capabilities`.
     pub fn capabilities(&self) -> CapabilitiesClient<Channel> {
         CapabilitiesClient::new(self.channel())
+    }
+
+    /// A client of Remote Asset's `Fetch`.
+    pub fn fetch(&self) -> FetchClient<Channel> {
+        FetchClient::new(self.channel())
+    }
+
+    /// A client of Remote Asset's `Push`.
+    pub fn push(&self) -> PushClient<Channel> {
+        PushClient::new(self.channel()).max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// One exchange with the HTTP cache, over a connection of its own.

@@ -182,3 +182,32 @@ async fn a_disk_that_takes_no_writes_is_still_read() {
         server.stop().await;
     }
 }
+
+#[tokio::test]
+async fn no_dialect_over_http_has_room_on_a_full_disk_and_each_recovers() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let io = FaultyIo::default();
+    let server = start(&io, "sync").await;
+    let key = "0123456789abcdef0123456789abcdef";
+    let paths = ["kv", "gradle", "v8/artifacts", "v1/cache", "sccache"];
+    for (seed, length) in [(1, 5_000), (2, 1_200_000)] {
+        for (path, seed) in paths.iter().zip(10 * seed..) {
+            let path = format!("/{length}/{path}/{key}");
+            let value = noise(seed, length);
+            let call = async |method: Method, body: Bytes| {
+                let request = Request::builder().method(method).uri(&path).body(body);
+                server.http(request.expect("a good request")).await
+            };
+            io.fail(Fault::new(Call::Write, ENOSPC));
+            let refused = call(Method::PUT, value.clone()).await.status();
+            assert_eq!(refused, StatusCode::INSUFFICIENT_STORAGE, "{path}");
+            let missing = call(Method::GET, Bytes::new()).await.status();
+            assert_eq!(missing, StatusCode::NOT_FOUND, "{path}");
+            io.heal();
+            let stored = call(Method::PUT, value.clone()).await.status();
+            assert!(stored.is_success(), "{path}: {stored}");
+            assert!(call(Method::GET, Bytes::new()).await.body() == &value, "{path}");
+        }
+    }
+    server.stop().await;
+}

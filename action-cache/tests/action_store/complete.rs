@@ -5,8 +5,8 @@ use std::sync::{Arc, mpsc};
 use bytes::Bytes;
 use futures_util::poll;
 use larder_action_cache::{
-    ActionEntry, ActionKey, ActionStore, Complete, HotActions, InlineHints, MalformedResult,
-    OutlineError, inline, outline,
+    ActionEntry, ActionKey, ActionStore, Complete, InlineHints, MalformedResult, OutlineError,
+    inline, outline,
 };
 use larder_cas::{BlobKey, Encoding, Keyspace, RequestCx, UntrustedPayload, blocking};
 use larder_disk::RecordKey;
@@ -54,7 +54,7 @@ fn output_directory(directory: OutputDirectory) -> ActionResult {
 impl Cache {
     fn new() -> Self {
         let fixture = Fixture::new();
-        let hot = Arc::new(HotActions::new(Arc::clone(&fixture.actions), 1 << 20));
+        let hot = Arc::new(fixture.hot_actions());
         let blobs = Arc::clone(&fixture.blobs);
         let actions = Complete::new(hot, blobs, 1 << 20, &mut Registry::default());
         Self { fixture, actions, keyspace: Keyspace::new("").expect("a short name") }
@@ -139,6 +139,26 @@ async fn every_file_of_a_tree_must_be_present() {
     assert!(cache.hits().await, "healed by the upload");
     cache.lose_blob(&tree.encode_to_vec()).await;
     assert!(!cache.hits().await, "the tree itself is gone");
+}
+
+#[tokio::test]
+async fn what_trees_name_is_forgotten_under_a_lower_limit_and_read_again() {
+    let cache = Cache::new();
+    let named = Some(cache.store_blob(b"named").await);
+    let tree = Tree { root: Some(directory(vec![file(named)], vec![])), children: vec![] };
+    let tree_digest = Some(cache.store_blob(&tree.encode_to_vec()).await);
+    let result = output_directory(OutputDirectory { tree_digest, ..OutputDirectory::default() });
+    assert!(cache.update_and_hit(result).await && cache.hits().await);
+    let stats = cache.actions.tree_stats();
+    assert_eq!((stats.entries, stats.hits, stats.misses), (1, 1, 1));
+    cache.actions.set_tree_limit(0);
+    let stats = cache.actions.tree_stats();
+    assert_eq!((stats.entries, stats.bytes, stats.evictions), (0, 0, 1));
+    assert!(cache.hits().await, "read again");
+    assert_eq!(cache.actions.tree_stats().entries, 0);
+    cache.actions.set_tree_limit(1 << 20);
+    assert!(cache.hits().await);
+    assert_eq!(cache.actions.tree_stats().entries, 1);
 }
 
 #[tokio::test]

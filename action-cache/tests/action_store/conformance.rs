@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_action_cache::{
-    ActionMetrics, ActionStore, Complete, HotActions, MeteredActions, conformance,
-};
+use larder_action_cache::{ActionMetrics, ActionStore, Complete, MeteredActions, conformance};
 use prometheus_client::registry::Registry;
 
 use crate::fixture::Fixture;
@@ -17,7 +15,7 @@ async fn disk() {
 #[tokio::test]
 async fn hot_over_disk() {
     let fixture = Fixture::new();
-    conformance::check_all(Arc::new(HotActions::new(fixture.actions, 1 << 20))).await;
+    conformance::check_all(Arc::new(fixture.hot_actions())).await;
 }
 
 #[tokio::test]
@@ -40,7 +38,7 @@ async fn metered_over_disk() {
 async fn the_whole_stack() {
     let fixture = Fixture::new();
     let mut registry = Registry::default();
-    let hot = Arc::new(HotActions::new(fixture.actions, 1 << 20));
+    let hot = Arc::new(fixture.hot_actions());
     let complete = Arc::new(Complete::new(hot, fixture.blobs, 1 << 20, &mut registry));
     let metered: Arc<dyn ActionStore> =
         Arc::new(MeteredActions::new(complete, ActionMetrics::register(&mut registry)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_action_cache::{ActionStore, DiskActions};
+use larder_action_cache::{ActionStore, ActionVersions, DiskActions, HotActions};
 use larder_cas::{BlobStore, DiskTier, Guarded};
 use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use tempfile::TempDir;
@@ -13,6 +13,7 @@ pub(crate) struct Fixture {
     pub(crate) engine: Arc<Engine>,
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
+    pub(crate) versions: Arc<dyn ActionVersions>,
     _directory: TempDir,
 }
 
@@ -33,11 +34,18 @@ impl Fixture {
         };
         let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
         let engine = Arc::new(engine);
+        let actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
         Self {
             blobs: Arc::new(Guarded::new(Arc::new(DiskTier::new(Arc::clone(&engine))), None)),
-            actions: Arc::new(DiskActions::new(Arc::clone(&engine))),
+            actions: Arc::<DiskActions>::clone(&actions),
+            versions: actions,
             engine,
             _directory: directory,
         }
+    }
+
+    /// The hot tier over the one on disk.
+    pub(crate) fn hot_actions(&self) -> HotActions {
+        HotActions::new(Arc::clone(&self.actions), Arc::clone(&self.versions), 1 << 20)
     }
 }

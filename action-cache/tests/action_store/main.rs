@@ -4,4 +4,5 @@ mod complete;
 mod conformance;
 mod fixture;
 mod hot;
-mod touches;
+mod hot_over_disk;
+mod memory;

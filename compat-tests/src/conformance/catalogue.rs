@@ -79,6 +79,12 @@ pub(crate) const TOPICS: &[Topic] = &[
     Topic { name: "transport", needs: &[], cases: cases::transport::TRANSPORT },
     Topic { name: "metadata", needs: &[], cases: cases::transport::METADATA },
     Topic { name: "client", needs: &[], cases: cases::clients::CASES },
+    Topic { name: "hostile.port", needs: &[], cases: cases::hostile::port::CASES },
+    Topic { name: "hostile.http2", needs: &[], cases: cases::hostile::http2::CASES },
+    Topic { name: "hostile.messages", needs: &[], cases: cases::hostile::messages::CASES },
+    Topic { name: "hostile.zstd", needs: &[], cases: cases::hostile::zstd::CASES },
+    Topic { name: "hostile.slow", needs: &[], cases: cases::hostile::slow::CASES },
+    Topic { name: "hostile.names", needs: &[], cases: cases::hostile::names::CASES },
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod debian;
 mod go;
+mod node;
 mod npm;
 mod python;
 
@@ -16,6 +17,7 @@ use crate::process;
 
 pub(crate) use debian::DebianPackage;
 pub(crate) use go::GoProgram;
+pub(crate) use node::{NodeInstall, NodePackages};
 pub(crate) use npm::NpmPackage;
 pub(crate) use python::PythonPackages;
 

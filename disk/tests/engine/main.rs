@@ -19,3 +19,4 @@ mod simulation;
 mod start;
 mod support;
 mod verify;
+mod version;

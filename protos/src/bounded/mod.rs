@@ -51,6 +51,8 @@ impl Limit {
     pub const DIGESTS: Self = Self { free: 1_024, most: 1_000_000 };
     /// Of a batch: more blobs with their digests than fit in 4 MiB.
     pub const BATCH: Self = Self { free: 1_024, most: 65_536 };
+    /// Of URIs and their qualifiers: far more than name one asset.
+    pub const ASSETS: Self = Self { free: 1_024, most: 4_096 };
 
     /// How many a message of this encoded size may have.
     const fn of(self, size_bytes: usize) -> usize {

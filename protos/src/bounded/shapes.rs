@@ -1,9 +1,9 @@
 //! The shapes of the messages that are decoded from outside, and which limit each has.
 //!
-//! Source: `remote_execution.proto`; `tests/shapes.rs` holds these tables against its descriptors.
+//! Source: `remote_execution.proto`, `remote_asset.proto`; `tests/shapes.rs` holds these tables against its descriptors.
 
 use super::{Bounded, Field, Limit, Shape};
-use crate::{bytestream, hot, reapi};
+use crate::{asset, bytestream, hot, reapi};
 
 const NODE_PROPERTIES: Shape = Shape { name: "NodeProperties", fields: &[(1, Field::Values)] };
 
@@ -103,6 +103,20 @@ bounded! {
     bytestream::WriteResponse, "WriteResponse", Limit::OUTPUTS, [];
     bytestream::QueryWriteStatusRequest, "QueryWriteStatusRequest", Limit::OUTPUTS, [];
     bytestream::QueryWriteStatusResponse, "QueryWriteStatusResponse", Limit::OUTPUTS, [];
+    asset::FetchBlobRequest, "FetchBlobRequest", Limit::ASSETS,
+        [(4, Field::Values), (5, Field::Values)];
+    asset::FetchBlobResponse, "FetchBlobResponse", Limit::ASSETS,
+        [(1, Field::Message(&STATUS)), (3, Field::Values)];
+    asset::FetchDirectoryRequest, "FetchDirectoryRequest", Limit::ASSETS,
+        [(4, Field::Values), (5, Field::Values)];
+    asset::FetchDirectoryResponse, "FetchDirectoryResponse", Limit::ASSETS,
+        [(1, Field::Message(&STATUS)), (3, Field::Values)];
+    asset::PushBlobRequest, "PushBlobRequest", Limit::DIGESTS,
+        [(2, Field::Values), (3, Field::Values), (6, Field::Values), (7, Field::Values)];
+    asset::PushBlobResponse, "PushBlobResponse", Limit::ASSETS, [];
+    asset::PushDirectoryRequest, "PushDirectoryRequest", Limit::DIGESTS,
+        [(2, Field::Values), (3, Field::Values), (6, Field::Values), (7, Field::Values)];
+    asset::PushDirectoryResponse, "PushDirectoryResponse", Limit::ASSETS, [];
 }
 
 const PRIORITY_CAPABILITIES: Shape =

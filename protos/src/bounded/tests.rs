@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::*;
 use crate::reapi::{self, ActionResult, NodeProperties, NodeProperty, OutputFile, OutputSymlink};
-use crate::{hot, rpc};
+use crate::{asset, hot, rpc};
 
 const UNLIMITED: usize = usize::MAX;
 
@@ -87,6 +87,7 @@ fn no_element_is_larger_than_its_bound() {
         ("Directory", size_of::<reapi::Directory>()),
         ("NodeProperty", size_of::<NodeProperty>()),
         ("Digest", size_of::<reapi::Digest>()),
+        ("Qualifier", size_of::<asset::Qualifier>()),
         ("Status", size_of::<rpc::Status>()),
         ("Request", size_of::<hot::batch_update_blobs_request::Request>()),
         ("update Response", size_of::<reapi::batch_update_blobs_response::Response>()),

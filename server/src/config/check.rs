@@ -17,6 +17,7 @@ use super::{
     ByteSize, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress, Log,
     WeakFunction,
 };
+use crate::fetch::{FetchSettings, HostRules, Networks};
 
 /// Below this not even a few packs fit.
 const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
@@ -30,6 +31,8 @@ const IN_FLIGHT_DEFAULT: ByteSize = ByteSize::gib(1);
 /// One upload of each kind fits, and a batch.
 const IN_FLIGHT_MIN: ByteSize = ByteSize::mib(16);
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_hours(1);
+const FETCH_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(1);
+const FETCH_SIZE: RangeInclusive<ByteSize> = ByteSize::bytes(0)..=ByteSize::bytes(u64::MAX);
 const ZSTD_LEVELS: RangeInclusive<i32> = 1..=19;
 const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero");
 
@@ -54,7 +57,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let max_in_flight = reader.max_in_flight(machine);
     let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
     let level = reader.within("compression.level", ZSTD_LEVELS);
-    let hot = reader.hot(machine);
+    let hot = reader.hot(max_size, machine);
+    let fetch = reader.fetch();
     let log = reader.log();
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
@@ -80,6 +84,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             drain_timeout: drain_timeout?,
             compression: Compression { level: level? },
             hot: hot?,
+            fetch: fetch?,
             log: log?,
         })
     })
@@ -180,14 +185,42 @@ impl Reader {
         self.held(size, "max_in_flight", IN_FLIGHT_MIN..=machine.memory.max(IN_FLIGHT_MIN))
     }
 
-    fn hot(&mut self, machine: &Machine) -> Option<Hot> {
-        let eighth = ByteSize::bytes(machine.memory.as_bytes() / 8);
-        let capacity = self.value_or("hot.capacity", || Some(HOT_CAPACITY_DEFAULT.min(eighth)));
+    fn hot(&mut self, max_size: Option<ByteSize>, machine: &Machine) -> Option<Hot> {
+        let default = || {
+            let eighth = ByteSize::bytes(machine.memory.as_bytes() / 8);
+            // A hot tier as large as the store would hold everything twice.
+            let quarter = max_size.map(|size| ByteSize::bytes(size.as_bytes() / 4));
+            Some(HOT_CAPACITY_DEFAULT.min(eighth).min(quarter.unwrap_or(eighth)))
+        };
+        let capacity = self.value_or("hot.capacity", default);
         let capacity = self.held(capacity, "hot.capacity", ByteSize::bytes(0)..=machine.memory);
         let limit = capacity.unwrap_or(ByteSize::bytes(u64::MAX));
         let blob = self.value_or("hot.max_blob_size", || Some(HOT_BLOB_DEFAULT.min(limit)));
         let blob = self.held(blob, "hot.max_blob_size", ByteSize::bytes(0)..=limit);
         Some(Hot { capacity: capacity?, max_blob_size: blob? })
+    }
+
+    /// Within the `Some`, `None` is off.
+    fn fetch(&mut self) -> Option<Option<FetchSettings>> {
+        let enabled = self.value("fetch.enabled");
+        let allow = self.value_or("fetch.allow", || Some(HostRules::default()));
+        let allow_addresses = self.value_or("fetch.allow_addresses", || Some(Networks::default()));
+        let timeout = self.within("fetch.timeout", FETCH_TIMEOUT);
+        let max_size = self.within("fetch.max_size", FETCH_SIZE);
+        let unchecked = self.value("fetch.unchecked");
+        let ca_file = self.value_or("fetch.ca_file", || None);
+        if enabled == Some(true) && allow.as_ref().is_some_and(HostRules::is_empty) {
+            self.problems.push(Problem::NoHostAllowed);
+        }
+        let settings = FetchSettings {
+            allow: allow?,
+            allow_addresses: allow_addresses?,
+            timeout: timeout?,
+            max_size: max_size?,
+            unchecked: unchecked?,
+            ca_file,
+        };
+        Some(enabled?.then_some(settings))
     }
 
     fn log(&mut self) -> Option<Log> {

@@ -31,6 +31,7 @@ pub use self::size::{ByteSize, ByteSizeError};
 pub use self::sources::Sources;
 pub use self::text::{example_toml, settings_toml};
 use self::value::{DurabilityWord, Value};
+use crate::fetch::FetchSettings;
 
 /// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
 /// under the name of the field.
@@ -76,6 +77,8 @@ pub struct Config {
     pub compression: Compression,
     /// The tier in memory.
     pub hot: Hot,
+    /// What may be fetched from origins, if anything.
+    pub fetch: Option<FetchSettings>,
     /// What is logged and how.
     pub log: Log,
 }
@@ -149,6 +152,9 @@ impl Config {
             Durability::Interval(interval) => Some(interval.show()),
             Durability::Sync => None,
         };
+        let fetch = self.fetch.as_ref();
+        let allow_addresses =
+            fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
         let shown = [
             ("listen", Some(self.listen.show())),
             ("socket_mode", Some(self.socket_mode.show())),
@@ -172,6 +178,13 @@ impl Config {
             ("compression.level", Some(self.compression.level.show())),
             ("hot.capacity", Some(self.hot.capacity.show())),
             ("hot.max_blob_size", Some(self.hot.max_blob_size.show())),
+            ("fetch.enabled", Some(self.fetch.is_some().show())),
+            ("fetch.allow", fetch.map(|fetch| fetch.allow.show())),
+            ("fetch.allow_addresses", allow_addresses.map(Value::show)),
+            ("fetch.timeout", fetch.map(|fetch| fetch.timeout.show())),
+            ("fetch.max_size", fetch.map(|fetch| fetch.max_size.show())),
+            ("fetch.unchecked", fetch.map(|fetch| fetch.unchecked.show())),
+            ("fetch.ca_file", fetch.and_then(|fetch| fetch.ca_file.as_ref()).map(Value::show)),
             ("log.level", Some(self.log.level.show())),
             ("log.format", Some(self.log.format.show())),
         ];

@@ -111,6 +111,9 @@ pub enum Problem {
         /// The address.
         address: SocketAddr,
     },
+    /// Fetching is on, and nothing may be fetched.
+    #[error("fetch.allow: names no host, but fetch.enabled is true; name those that may be asked")]
+    NoHostAllowed,
     /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     File {

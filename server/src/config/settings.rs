@@ -223,7 +223,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "hot.capacity",
         value_name: "SIZE",
-        fallback: Fallback::Machine("512MiB, or an eighth of the memory if that is less"),
+        fallback: Fallback::Machine(
+            "512MiB, or an eighth of the memory or a quarter of max_size if that is less",
+        ),
         help: "Memory for the hottest blobs and action results; the index is not counted.",
         advice: "Too small: blobs that every build reads come from the disk each time. Too large: \
                  the page cache, which helps every read, shrinks. 0 turns the tier off.",
@@ -234,6 +236,62 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Machine("1MiB, or hot.capacity if that is less"),
         help: "The largest blob that enters the hot tier.",
         advice: "Too large: one big artifact pushes thousands of small blobs out.",
+    },
+    Setting {
+        key: "fetch.enabled",
+        value_name: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Fetch from origins over http and https what Remote Asset clients ask for by URI and \
+               nobody has pushed.",
+        advice: "The server then connects to where clients say, as far as fetch.allow goes. \
+                 larder_fetches_total counts how it ends.",
+    },
+    Setting {
+        key: "fetch.allow",
+        value_name: "HOST,…",
+        fallback: Fallback::Off,
+        help: "The hosts that may be asked: github.com, *.example.com for all below it, \
+               mirror.corp:8443 where the port is not the scheme's.",
+        advice: "Redirects are held against it too: releases of GitHub also need \
+                 *.githubusercontent.com. * allows every public host.",
+    },
+    Setting {
+        key: "fetch.allow_addresses",
+        value_name: "NETWORK,…",
+        fallback: Fallback::Off,
+        help: "Addresses that are not public and may be connected to all the same, such as 10.1.0.0/16.",
+        advice: "Without it nothing is fetched from loopback, link-local, private, multicast and other \
+                 special addresses, whatever name leads there. Whoever may fetch can reach what you list.",
+    },
+    Setting {
+        key: "fetch.timeout",
+        value_name: "DURATION",
+        fallback: Fallback::Text("5m"),
+        help: "How long a fetch may take; what clients ask for is cut to it.",
+        advice: "Too small: large archives from slow mirrors end with DEADLINE_EXCEEDED. Too large: \
+                 origins that hang hold their places, of which there are 32.",
+    },
+    Setting {
+        key: "fetch.max_size",
+        value_name: "SIZE",
+        fallback: Fallback::Text("2GiB"),
+        help: "The largest body that is fetched; max_blob_size holds as well.",
+        advice: "Too small: fetches of large archives end with RESOURCE_EXHAUSTED.",
+    },
+    Setting {
+        key: "fetch.unchecked",
+        value_name: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Fetch also without checksum.sri.",
+        advice: "Whoever answers for the host, or sits on the way to it over http, then decides what \
+                 every client of the instance gets for that URI.",
+    },
+    Setting {
+        key: "fetch.ca_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Certificates of authorities, as PEM, that are trusted for https besides the system's.",
+        advice: "Read at the start only.",
     },
     Setting {
         key: "log.level",

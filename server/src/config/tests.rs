@@ -49,6 +49,22 @@ fn defaults_fit_the_machine() {
 }
 
 #[test]
+fn the_hot_tier_is_by_default_no_more_than_a_quarter_of_the_store() {
+    for (max_size, expect) in [
+        ("16MiB", ByteSize::mib(4)),
+        ("1023MiB", ByteSize::bytes(1023 << 18)),
+        ("1GiB", ByteSize::mib(256)),
+        ("1TiB", ByteSize::mib(256)),
+    ] {
+        let config = check(flags(&[("max_size", max_size)])).unwrap();
+        assert_eq!(config.hot.capacity, expect, "max_size {max_size}");
+        assert!(config.hot.max_blob_size <= expect);
+    }
+    let said = check(flags(&[("max_size", "16MiB"), ("hot.capacity", "64MiB")])).unwrap();
+    assert_eq!(said.hot.capacity, ByteSize::mib(64), "what is said holds");
+}
+
+#[test]
 fn flags_over_environment_over_file_over_default() {
     // Which of the sources speak, and what holds then.
     for (flag, variable, in_file, expect) in [
@@ -154,6 +170,7 @@ fn limits_that_depend_on_others() {
             &[("default_digest_function", "a=BLAKE3,b=BLAKE3,a=SHA256TREE")],
             "default_digest_function: a=BLAKE3 and a=SHA256TREE contradict each other",
         ),
+        (&[("fetch.enabled", "true")], "fetch.allow: names no host, but fetch.enabled is true"),
         (&[("sync_interval", "1ms")], "sync_interval: 1ms is below the limit of 10ms"),
         (&[("max_size", "1kB")], "max_size: 1kB is below the limit of 16MiB"),
     ] {
@@ -169,6 +186,16 @@ fn limits_that_depend_on_others() {
     ] {
         check(flags(pairs)).unwrap();
     }
+}
+
+#[test]
+fn the_hosts_that_may_be_asked_are_a_list() {
+    let mut sources = Sources::default();
+    sources
+        .add_file(file("[fetch]\nenabled = true\nallow = ['github.com', '*.example.com']").path());
+    let fetch = check(sources).unwrap().fetch.unwrap();
+    assert_eq!(fetch.allow.show(), "github.com, *.example.com");
+    assert_eq!(check(flags(&[("fetch.allow", "github.com")])).unwrap().fetch, None, "off");
 }
 
 #[test]
@@ -240,6 +267,10 @@ fn what_is_shown_checks_to_the_same() {
         ("sync_interval", "1s 500ms"),
         ("log.level", "warn,larder_disk=debug"),
         ("hot.capacity", "100MB"),
+        ("fetch.enabled", "true"),
+        ("fetch.allow", "github.com,*.example.com:8443"),
+        ("fetch.allow_addresses", "10.1.0.0/16,::1"),
+        ("fetch.ca_file", "/etc/ssl/own.pem"),
     ]))
     .unwrap();
     let shown = config.settings();

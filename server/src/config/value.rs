@@ -9,6 +9,7 @@ use larder_disk::EvictionPolicy;
 use tracing_subscriber::EnvFilter;
 
 use super::{ByteSize, Durability, LogFilter, LogFormat};
+use crate::fetch::{HostRules, Networks};
 
 /// A type that a setting can have. What [`Value::show`] gives, [`Value::read`] takes.
 pub(super) trait Value: Sized {
@@ -144,6 +145,31 @@ impl Value for LogFormat {
             Self::Json => "json",
         }
         .to_owned()
+    }
+}
+
+impl Value for HostRules {
+    const EXPECTED: &'static str =
+        "a list of hosts such as github.com, *.example.com or mirror.corp:8443";
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|list| !list.is_empty())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Networks {
+    const EXPECTED: &'static str = "a list of addresses such as 10.1.0.0/16 or fd00::1";
+
+    fn read(text: &str) -> Option<Self> {
+        Self::parse(text).filter(|list| !list.is_empty())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use larder_cas::{MemoryLender, StoreError};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -215,6 +217,22 @@ impl Hold {
     }
 }
 
+#[async_trait]
+impl MemoryLender for Hold {
+    async fn take(&self, bytes: u64) -> Result<(), StoreError> {
+        self.cover(self.bytes().saturating_add(bytes)).await.map_err(|error| match error {
+            BudgetError::TooLarge { needed_bytes, limit_bytes }
+            | BudgetError::Busy { needed_bytes, limit_bytes } => {
+                StoreError::NoMemory { needed_bytes, limit_bytes }
+            }
+        })
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.shrink_by(bytes);
+    }
+}
+
 /// A part of a hold that is given back before the rest.
 #[derive(Debug)]
 pub(crate) struct Loan<'a> {
@@ -293,6 +311,7 @@ mod tests {
     use futures_util::FutureExt;
     use futures_util::future::join_all;
     use futures_util::poll;
+    use larder_cas::RequestMemory;
 
     use super::*;
 
@@ -383,6 +402,38 @@ mod tests {
         assert_eq!((other.bytes(), other.discards()), (0, true));
         other.shrink_by(5);
         drop((one, other));
+        assert_eq!(budget.stats().held_bytes, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stores_take_on_their_way_waits_only_where_nothing_is_held() {
+        let budget = Budget::new(100_000);
+        let [first, second] = [(); 2].map(|()| budget.nothing());
+        let memory = |hold: &Arc<Hold>| RequestMemory::counted_by(Arc::<Hold>::clone(hold));
+        let mut small = memory(&first).loan();
+        small.grow_to(16_384).await.unwrap();
+        assert_eq!(budget.stats().held_bytes, 0, "not worth counting");
+        small.grow_to(60_000).await.unwrap();
+        small.grow_to(50_000).await.unwrap();
+        assert_eq!(budget.stats().held_bytes, 60_000);
+        let mut more = memory(&first).loan();
+        more.grow_to(30_000).await.unwrap();
+        let mut waiting = memory(&second).loan();
+        {
+            let mut wait = Box::pin(waiting.grow_to(20_000));
+            assert!(poll!(&mut wait).is_pending());
+            drop(more);
+            wait.await.unwrap();
+        }
+        let refused = small.grow_to(90_000).now_or_never().expect("no waiting").unwrap_err();
+        let StoreError::NoMemory { needed_bytes: 30_000, limit_bytes: 100_000 } = refused else {
+            panic!("{refused}");
+        };
+        drop(waiting);
+        // More than there ever is has all there is.
+        small.grow_to(1 << 40).await.unwrap();
+        assert_eq!(budget.stats().held_bytes, 100_000);
+        drop(small);
         assert_eq!(budget.stats().held_bytes, 0);
     }
 

@@ -102,6 +102,14 @@ impl<'a> InstanceFunctions<'a> {
         self.functions.check_served(function.ok_or(FunctionError::NoSuchLength { hex_digits })?)
     }
 
+    /// The function that a request asks for whose digests are the server's to make; where it says nothing, what 64 digits mean.
+    pub(crate) fn asked(self, digest_function: i32) -> Result<DigestFunction, FunctionError> {
+        match self.said(digest_function)?.said {
+            Some(function) => Ok(function),
+            None => self.by_hex_digits(2 * DigestFunction::Sha256.hash_len_bytes()),
+        }
+    }
+
     /// Those that work in every form, messages and names without a function among them; what is meant first comes first.
     pub(crate) fn announced(self) -> Vec<DigestFunction> {
         let works = |function: &DigestFunction| {
@@ -116,6 +124,11 @@ impl<'a> InstanceFunctions<'a> {
 }
 
 impl Said<'_> {
+    /// The same for all further digests once one has told the function.
+    pub(crate) fn settled(self, function: DigestFunction) -> Self {
+        Self { said: Some(function), ..self }
+    }
+
     /// Parses a digest of the request, whose length tells the function where the field did not.
     pub(crate) fn parse(self, digest: &reapi::Digest) -> Result<Digest, FunctionError> {
         let function = match self.said {

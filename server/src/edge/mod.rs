@@ -18,5 +18,6 @@ mod working_set;
 
 pub use budget::{Budget, BudgetStats};
 pub use health::HealthHandle;
+pub(crate) use http::{Dialect, Place};
 pub use service::Edge;
 pub use uploads::{UploadStats, Uploads};

@@ -27,6 +27,7 @@ use super::partition::Partition;
 use super::uploads::{UploadLimits, Uploads};
 use crate::compose::{BlobSizes, Stacks};
 use crate::config::{ByteSize, Config};
+use crate::fetch::Origin;
 
 /// What every service of the edge works with.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) drainer: Drainer,
     pub(crate) zstd_level: i32,
     pub(crate) spool: Spool,
+    /// Whom Remote Asset has asked for what was not pushed, if anybody.
+    pub(crate) origin: Option<Arc<Origin>>,
+    /// Cancelled when the drain begins.
+    pub(crate) ending: CancellationToken,
     /// Announced to clients; the store itself enforces it.
     pub(crate) max_blob_bytes: Option<u64>,
 }
@@ -71,6 +76,7 @@ impl Edge {
     pub fn new(
         stacks: &Stacks,
         config: &Config,
+        origin: Option<Arc<Origin>>,
         health: HealthHandle,
         ending: CancellationToken,
     ) -> Self {
@@ -88,12 +94,14 @@ impl Edge {
             functions: Functions::new(config),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),
-            drainer: Drainer::new(ending),
+            drainer: Drainer::new(ending.clone()),
             zstd_level: config.compression.level,
             spool: Spool {
                 directory: config.data_dir.clone(),
                 limit_bytes: config.max_blob_size.unwrap_or(config.max_size).as_bytes(),
             },
+            origin,
+            ending,
             max_blob_bytes: config.max_blob_size.map(ByteSize::as_bytes),
         });
         let grpc = Arc::new(GrpcRouter::new(&shared, &health));

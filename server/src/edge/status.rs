@@ -165,6 +165,10 @@ impl EdgeError for StoreError {
             _ => None,
         }
     }
+
+    fn own_http_code(&self) -> Option<StatusCode> {
+        matches!(self, Self::NoMemory { .. }).then_some(StatusCode::SERVICE_UNAVAILABLE)
+    }
 }
 
 impl EdgeError for BudgetError {
@@ -271,6 +275,9 @@ mod tests {
     fn what_can_never_be_is_not_to_be_tried_again() {
         assert!(grpc_status(no_room()).get_details_retry_info().is_some());
         let in_memory = || StoreError::OverMemoryLimit { size_bytes: 2, limit_bytes: 1 };
+        let no_memory = || StoreError::NoMemory { needed_bytes: 2, limit_bytes: 1 };
+        assert!(grpc_status(no_memory()).get_details_retry_info().is_some());
+        assert_eq!(http_status(no_memory()).0, StatusCode::SERVICE_UNAVAILABLE);
         check_permanent(in_memory, Code::InvalidArgument, StatusCode::PAYLOAD_TOO_LARGE);
         let keyspace = Keyspace::new("").expect("a short name");
         let key = RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, b""));

@@ -23,6 +23,9 @@ const WINDOW_BYTES: u64 = 8 * 1024 * 1024 + 512 * 1024;
 /// What the encoded form of a small blob may have over a quarter more than its size (`larder_cas::UntrustedPayload`).
 const ENCODED_SLACK_BYTES: u64 = 64 * 1024;
 
+/// What is read from an origin at a time.
+const RETRIEVAL_CHUNK_BYTES: u64 = 64 * 1024;
+
 /// A download: the chunk that was read, and its copy on the way to the socket.
 const READ_CHUNK_BYTES: u64 = 512 * 1024;
 
@@ -61,6 +64,20 @@ pub(crate) fn download_bytes(size_bytes: u64) -> u64 {
 /// The answer to a batch of reads: the blobs as they are stored, and the message made of them.
 pub(crate) fn batch_answer_bytes(size_bytes: u64) -> u64 {
     2 * size_bytes
+}
+
+/// What each reference of an asset takes beside its request: parsed, and as an output of a result, decoded and encoded.
+const REFERENCE_BYTES: u64 = 512;
+
+/// The references of an asset that is pushed.
+pub(crate) fn reference_bytes(references: usize) -> u64 {
+    let all_bytes = REFERENCE_BYTES * references as u64;
+    if all_bytes <= UNCOUNTED_MESSAGE_BYTES { 0 } else { all_bytes }
+}
+
+/// A body that comes from an origin, whose size is not known: kept until its end in a file, and then stored.
+pub(crate) fn retrieval_bytes() -> u64 {
+    upload_bytes(Compressor::Identity, u64::MAX, RETRIEVAL_CHUNK_BYTES)
 }
 
 /// An answer that takes so much memory, encoded and decoded.

@@ -2,13 +2,15 @@
 
 use http::Request;
 
+use crate::edge::{Dialect, Place};
+
 /// What a request asks for, as a metric label.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(super) struct Method(usize);
 
 /// Calls known by name, the frequent ones first: the package of the path, and the label, which is
 /// the rest of it.
-const RPCS: [(&str, &str); 15] = [
+const RPCS: [(&str, &str); 19] = [
     ("/google.bytestream.", "ByteStream/Read"),
     ("/google.bytestream.", "ByteStream/Write"),
     ("/build.bazel.remote.execution.v2.", "ActionCache/GetActionResult"),
@@ -21,17 +23,51 @@ const RPCS: [(&str, &str); 15] = [
     ("/build.bazel.remote.execution.v2.", "ContentAddressableStorage/SpliceBlob"),
     ("/build.bazel.remote.execution.v2.", "Capabilities/GetCapabilities"),
     ("/google.bytestream.", "ByteStream/QueryWriteStatus"),
+    ("/build.bazel.remote.asset.v1.", "Fetch/FetchBlob"),
+    ("/build.bazel.remote.asset.v1.", "Fetch/FetchDirectory"),
+    ("/build.bazel.remote.asset.v1.", "Push/PushBlob"),
+    ("/build.bazel.remote.asset.v1.", "Push/PushDirectory"),
     ("/grpc.health.v1.", "Health/Check"),
     ("/grpc.health.v1.", "Health/Watch"),
     ("/grpc.reflection.v1.", "ServerReflection/ServerReflectionInfo"),
 ];
 
-/// Plain HTTP requests are known by their verb: their paths name blobs. `other` is the last.
-const REST: [&str; 5] = ["http/GET", "http/HEAD", "http/PUT", "http/DELETE", "other"];
+/// Plain HTTP requests are known by their dialect and verb: the rest of their paths names blobs. What is in no dialect is
+/// counted as the cache's own.
+const HTTP: [(Dialect, &str); 28] = [
+    (Dialect::Cache, "http/GET"),
+    (Dialect::Cache, "http/HEAD"),
+    (Dialect::Cache, "http/PUT"),
+    (Dialect::Cache, "http/DELETE"),
+    (Dialect::KeyValue, "kv/GET"),
+    (Dialect::KeyValue, "kv/HEAD"),
+    (Dialect::KeyValue, "kv/PUT"),
+    (Dialect::KeyValue, "kv/DELETE"),
+    (Dialect::Gradle, "gradle/GET"),
+    (Dialect::Gradle, "gradle/HEAD"),
+    (Dialect::Gradle, "gradle/PUT"),
+    (Dialect::Gradle, "gradle/DELETE"),
+    (Dialect::Turborepo, "turborepo/GET"),
+    (Dialect::Turborepo, "turborepo/HEAD"),
+    (Dialect::Turborepo, "turborepo/PUT"),
+    (Dialect::Turborepo, "turborepo/POST"),
+    (Dialect::Turborepo, "turborepo/OPTIONS"),
+    (Dialect::Nx, "nx/GET"),
+    (Dialect::Nx, "nx/HEAD"),
+    (Dialect::Nx, "nx/PUT"),
+    (Dialect::Nx, "nx/DELETE"),
+    (Dialect::Sccache, "sccache/GET"),
+    (Dialect::Sccache, "sccache/HEAD"),
+    (Dialect::Sccache, "sccache/PUT"),
+    (Dialect::Sccache, "sccache/DELETE"),
+    (Dialect::Sccache, "sccache/PROPFIND"),
+    (Dialect::Sccache, "sccache/MKCOL"),
+    (Dialect::Sccache, "sccache/OPTIONS"),
+];
 
 impl Method {
     /// How many there are.
-    pub(super) const COUNT: usize = RPCS.len() + REST.len();
+    pub(super) const COUNT: usize = RPCS.len() + HTTP.len() + 1;
 
     const OTHER: Self = Self(Self::COUNT - 1);
 
@@ -46,8 +82,13 @@ impl Method {
             let path = request.uri().path();
             RPCS.iter().position(|(package, label)| path.strip_prefix(package) == Some(label))
         } else {
+            let path = request.uri().path();
+            let place = Place::of(path.strip_prefix('/').unwrap_or(path));
+            let dialect = place.map_or(Dialect::Cache, |place| place.dialect);
             let verb = request.method().as_str();
-            let known = REST.iter().position(|label| label.strip_prefix("http/") == Some(verb));
+            let known = HTTP.iter().position(|(of, label)| {
+                *of == dialect && label.rsplit_once('/').is_some_and(|(_, known)| known == verb)
+            });
             known.map(|position| RPCS.len() + position)
         };
         position.map_or(Self::OTHER, Self)
@@ -60,7 +101,9 @@ impl Method {
 
     /// The metric label.
     pub(super) fn label(self) -> &'static str {
-        RPCS.get(self.0).map_or_else(|| REST[self.0 - RPCS.len()], |(_, label)| label)
+        let rpc = RPCS.get(self.0).map(|(_, label)| *label);
+        let http = || Some(HTTP.get(self.0 - RPCS.len())?.1);
+        rpc.or_else(http).unwrap_or("other")
     }
 }
 
@@ -75,10 +118,19 @@ mod tests {
             ("POST", "/google.bytestream.ByteStream/Read", true, "ByteStream/Read"),
             ("POST", &format!("{cas}/GetTree"), true, "ContentAddressableStorage/GetTree"),
             ("POST", &format!("{cas}/GetTreeX"), true, "other"),
+            ("POST", "/build.bazel.remote.asset.v1.Push/PushBlob", true, "Push/PushBlob"),
             ("POST", "/google.bytestream.ByteStream/Read", false, "other"),
             ("GET", "/cas/00", false, "http/GET"),
             ("PUT", "/any/instance/ac/00", false, "http/PUT"),
-            ("DELETE", "/kv/00", false, "http/DELETE"),
+            ("DELETE", "/cas/00", false, "http/DELETE"),
+            ("GET", "/", false, "http/GET"),
+            ("DELETE", "/kv/00", false, "kv/DELETE"),
+            ("GET", "/any/kv/cas/00", false, "kv/GET"),
+            ("PUT", "/gradle/00", false, "gradle/PUT"),
+            ("POST", "/v8/artifacts/events", false, "turborepo/POST"),
+            ("GET", "/any/v1/cache/00", false, "nx/GET"),
+            ("PROPFIND", "/sccache/a/", false, "sccache/PROPFIND"),
+            ("PROPFIND", "/cas/00", false, "other"),
             ("BREW", "/cas/00", false, "other"),
         ] {
             let request = Request::builder().method(verb).uri(path).body(()).unwrap();

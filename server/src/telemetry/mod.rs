@@ -1,6 +1,7 @@
 //! What the server says about itself: log lines, metrics, the observation of every request.
 
 mod call;
+mod fetches;
 mod hot;
 mod in_flight;
 mod log;
@@ -10,6 +11,7 @@ mod process;
 mod rpc_metrics;
 mod usage;
 
+pub use self::fetches::FetchMetrics;
 pub use self::hot::HotMetrics;
 pub use self::in_flight::InFlightMetrics;
 pub use self::log::{LogError, LogStyle, start_log};

@@ -32,6 +32,11 @@ async fn the_hot_tier_shows_what_it_does() {
     // A quarter is for action results and trees.
     assert_eq!(metric(&server, "larder_hot_capacity_bytes").await, 6 << 20);
     assert_eq!(metric(&server, "larder_hot_limit_bytes").await, 6 << 20);
+    for kind in ["action", "tree"] {
+        for figure in ["capacity_bytes", "limit_bytes"] {
+            assert_eq!(metric(&server, &format!("larder_hot_{kind}_{figure}")).await, 1 << 20);
+        }
+    }
     for number in 0..1_000 {
         store(&server, &sample(20_000 + number)).await;
     }
@@ -69,7 +74,7 @@ const LIMIT_BYTES: u64 = 16 << 20;
 const UPLOAD_BYTES: u64 = (2 << 20) + (512 << 10) + 4 * (64 << 10);
 
 /// A server with the least memory for requests there can be.
-async fn small_server() -> TestServer {
+pub(crate) async fn small_server() -> TestServer {
     TestServer::start_with(&[("max_in_flight", "16MiB")]).await
 }
 
@@ -85,7 +90,7 @@ fn stall(server: &TestServer, stalled: &mut JoinSet<()>, number: usize, sent: us
 }
 
 /// Stalled uploads that leave less than another one needs.
-async fn fill(server: &TestServer) -> JoinSet<()> {
+pub(crate) async fn fill(server: &TestServer) -> JoinSet<()> {
     let mut stalled = JoinSet::new();
     for number in 0..5 {
         stall(server, &mut stalled, number, 2);
@@ -94,7 +99,7 @@ async fn fill(server: &TestServer) -> JoinSet<()> {
     stalled
 }
 
-fn assert_come_again(status: &Status) {
+pub(crate) fn assert_come_again(status: &Status) {
     assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     let details = String::from_utf8_lossy(status.details()).into_owned();
     assert!(details.contains("google.rpc.RetryInfo"), "{status:?}");

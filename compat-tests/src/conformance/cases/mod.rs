@@ -10,6 +10,7 @@ pub(crate) mod clients;
 pub(crate) mod completeness;
 pub(crate) mod digests;
 pub(crate) mod empty_blob;
+pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod instances;
 pub(crate) mod read;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline, outline};
-use larder_cas::{RequestCx, blocking};
+use larder_cas::{RequestCx, RequestMemory, blocking};
 use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use larder_protos::services::action_cache_server::ActionCache;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
+use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::answer_bytes;
@@ -29,7 +30,8 @@ impl ActionCache for ActionCacheService {
         let (partition, said) = addressed.map_err(grpc_status)?;
         let action = said.require("action_digest", request.action_digest.as_ref());
         let key = partition.action(*action.map_err(grpc_status)?.hash());
-        let cx = RequestCx::RAW;
+        let lender: Arc<Hold> = Arc::clone(&hold);
+        let cx = RequestCx::raw_within(RequestMemory::counted_by(lender));
         let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
         let entry = found
             .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;

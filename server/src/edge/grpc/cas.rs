@@ -15,7 +15,6 @@ use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
 use super::{batch, get_tree};
-use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -61,7 +60,8 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
-        hold_of(&request).cover(MAX_BATCH_BYTES).await.map_err(grpc_status)?;
-        get_tree::pages(Arc::clone(&self.0), request.into_inner()).await.map(Response::new)
+        let hold = hold_of(&request);
+        hold.cover(get_tree::PAGE_BYTES).await.map_err(grpc_status)?;
+        get_tree::pages(Arc::clone(&self.0), hold, request.into_inner()).await.map(Response::new)
     }
 }

@@ -18,6 +18,7 @@ use larder_protos::reapi::{Directory, GetTreeRequest};
 use larder_protos::{Digest, DigestFunction, bounded};
 use tonic::Status;
 
+use crate::edge::budget::{BudgetError, Hold};
 use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -29,9 +30,19 @@ const DEFAULT_PAGE_DIRECTORIES: usize = 1_000;
 /// The most distinct directories walked for one call, which bounds its memory to some 100 MiB.
 const MAX_DIRECTORIES: usize = 1_000_000;
 
+/// What a page takes: its directories, the next one, and the message made of them.
+pub(crate) const PAGE_BYTES: u64 = 3 * MAX_BATCH_BYTES;
+
+/// What the walk takes for each directory that it has seen: its place in a set that may be half empty, and in the queue.
+const MEMORY_A_DIRECTORY: u64 = 4 * size_of::<Digest>() as u64;
+
+/// More is taken for so many directories at a time; the first of them are within what the page takes.
+const COUNTED_DIRECTORIES: usize = 4_096;
+
 /// The pages of the tree, from the one that the token names.
 pub(crate) async fn pages(
     shared: Arc<Shared>,
+    hold: Arc<Hold>,
     request: GetTreeRequest,
 ) -> Result<BoxStream<'static, Result<GetTreeResponse, Status>>, Status> {
     let addressed = shared.addressed(&request.instance_name, request.digest_function);
@@ -46,7 +57,7 @@ pub(crate) async fn pages(
             return Err(Status::invalid_argument(message));
         }
     };
-    let mut walk = Walk::new(shared, partition, root);
+    let mut walk = Walk::new(shared, hold, partition, root);
     // The root is read before the answer begins, so that its absence is the answer.
     if root.size_bytes() > MAX_BATCH_BYTES {
         let message =
@@ -59,6 +70,7 @@ pub(crate) async fn pages(
     if let Err(error) = walk.enter(&root_bytes) {
         return Err(Status::invalid_argument(format!("root_digest {root}: {error}")));
     }
+    walk.count().map_err(grpc_status)?;
     walk.ready = Some(root_bytes);
     walk.skip(skip).await?;
     let pages = stream::try_unfold(Some(walk), move |walk| async move {
@@ -85,6 +97,9 @@ fn skipped(page_token: &str) -> Result<usize, Status> {
 /// A breadth-first walk over distinct directories.
 struct Walk {
     shared: Arc<Shared>,
+    hold: Arc<Hold>,
+    /// For how many directories the hold has memory.
+    counted: usize,
     partition: Partition,
     function: DigestFunction,
     seen: HashSet<Digest>,
@@ -96,10 +111,11 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(shared: Arc<Shared>, partition: Partition, root: Digest) -> Self {
+    fn new(shared: Arc<Shared>, hold: Arc<Hold>, partition: Partition, root: Digest) -> Self {
         let seen = HashSet::from([root]);
         let function = root.function();
-        Self { shared, partition, function, seen, unread: VecDeque::new(), ready: None, passed: 0 }
+        let (unread, counted) = (VecDeque::new(), COUNTED_DIRECTORIES);
+        Self { shared, hold, counted, partition, function, seen, unread, ready: None, passed: 0 }
     }
 
     async fn skip(&mut self, directories: usize) -> Result<(), Status> {
@@ -134,11 +150,22 @@ impl Walk {
                 && let Some(bytes) = self.read(digest).await?
                 && self.enter(&bytes).is_ok()
             {
+                self.count().map_err(grpc_status)?;
                 self.ready = Some(bytes);
                 break;
             }
         }
         Ok(Some(directory))
+    }
+
+    /// Takes memory for what was seen; a call that holds some does not wait for more.
+    fn count(&mut self) -> Result<(), BudgetError> {
+        if self.seen.len() > self.counted {
+            let counted = self.seen.len().next_multiple_of(COUNTED_DIRECTORIES);
+            self.hold.grow_by((counted - self.counted) as u64 * MEMORY_A_DIRECTORY)?;
+            self.counted = counted;
+        }
+        Ok(())
     }
 
     async fn read(&self, digest: Digest) -> Result<Option<Bytes>, Status> {

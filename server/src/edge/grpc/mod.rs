@@ -2,6 +2,7 @@
 
 mod action_cache;
 mod admission;
+mod asset;
 mod batch;
 mod byte_stream;
 mod capabilities;

@@ -9,6 +9,8 @@ use larder_protos::services::action_cache_server::ActionCacheServer;
 use larder_protos::services::byte_stream_server::ByteStreamServer;
 use larder_protos::services::capabilities_server::CapabilitiesServer;
 use larder_protos::services::content_addressable_storage_server::ContentAddressableStorageServer;
+use larder_protos::services::fetch_server::FetchServer;
+use larder_protos::services::push_server::PushServer;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -16,6 +18,7 @@ use tower::ServiceExt;
 
 use super::action_cache::ActionCacheService;
 use super::admission::{Admitted, AdmittedBody, admit};
+use super::asset::{FetchService, PushService};
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
@@ -41,6 +44,7 @@ impl GrpcRouter {
         let byte_stream = ByteStreamServer::new(ByteStreamService(Arc::clone(shared)));
         let cas = ContentAddressableStorageServer::new(CasService(Arc::clone(shared)));
         let action_cache = ActionCacheServer::new(ActionCacheService(Arc::clone(shared)));
+        let push = PushServer::new(PushService(Arc::clone(shared)));
         let capabilities = CapabilitiesServer::new(CapabilitiesService(Arc::clone(shared)));
         Self {
             byte_stream: byte_stream.max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -52,6 +56,8 @@ impl GrpcRouter {
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
             capabilities,
             others: Routes::new(health.service())
+                .add_service(FetchServer::new(FetchService::new(shared)))
+                .add_service(push.max_decoding_message_size(MAX_MESSAGE_BYTES))
                 .add_service(reflection::v1())
                 .add_service(reflection::v1alpha()),
             shared: Arc::clone(shared),

@@ -74,7 +74,7 @@ impl Drop for RequestBody {
 
 /// What is wrong with a body before anything of it is believed.
 #[derive(Debug, Error)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     #[error("content-encoding {encoding:?} is not understood here; zstd is")]
     Encoding { encoding: String },
     #[error("the body is over the limit of {limit_bytes} B")]

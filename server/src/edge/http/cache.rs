@@ -5,13 +5,16 @@ use std::sync::Arc;
 use ::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_cas::{ErrorClass, RequestCx};
+use larder_cas::RequestCx;
 use larder_protos::{Digest, Hash};
 use tonic::body::Body;
 
-use super::body::RequestBody;
+use super::body::{CacheRequest, RequestBody};
+use super::claims::Claims;
+use super::dialect::{Dialect, Place};
 use super::path::{CachePath, Kind, PathError};
-use super::{download, key_value, upload};
+use super::url_path::UrlPath;
+use super::{download, gradle, key_value, nx, turborepo, upload, webdav};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::{self, EdgeError, http_status};
@@ -20,6 +23,8 @@ use crate::edge::status::{self, EdgeError, http_status};
 #[derive(Debug)]
 pub(crate) struct HttpCache {
     shared: Arc<Shared>,
+    /// Of what may be stored only once.
+    claims: Claims,
 }
 
 /// What a request means, as far as its line tells.
@@ -31,20 +36,36 @@ pub(super) struct Target<'a> {
 
 impl HttpCache {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self { shared, claims: Claims::default() }
     }
 
     pub(crate) async fn call(&self, request: Request<Incoming>) -> Response<Body> {
         let request = RequestBody::of(request, &self.shared.drainer);
-        if let Some(key) = key_value::key(request.uri().path()) {
-            let key = key.to_owned();
-            return key_value::call(&self.shared, &key, request).await;
-        }
-        let path = match CachePath::parse(request.uri().path(), &self.shared.functions) {
+        let path = match UrlPath::parse(request.uri().path()) {
             Ok(path) => path,
-            Err(error @ PathError::Unknown) => {
-                return text(StatusCode::NOT_FOUND, &error.to_string());
+            Err(error) => return refusal(error),
+        };
+        let (path, is_folder) = (path.as_str(), path.is_folder());
+        let shared = &*self.shared;
+        match Place::of(path) {
+            Some(place) if place.dialect == Dialect::Sccache => {
+                webdav::call(shared, path, is_folder, &place, request).await
             }
+            Some(place) if !is_folder => match place.dialect {
+                Dialect::KeyValue => key_value::call(shared, &place, request).await,
+                Dialect::Gradle => gradle::call(shared, &place, request).await,
+                Dialect::Turborepo => turborepo::call(shared, &place, request).await,
+                Dialect::Nx => nx::call(shared, &self.claims, &place, request).await,
+                Dialect::Cache | Dialect::Sccache => self.cache(&place, request).await,
+            },
+            _ => refusal(PathError::Unknown),
+        }
+    }
+
+    /// Blobs and action results.
+    async fn cache(&self, place: &Place<'_>, request: CacheRequest) -> Response<Body> {
+        let path = match CachePath::parse(place, &self.shared.functions) {
+            Ok(path) => path,
             Err(error) => return refusal(error),
         };
         let target = Target {
@@ -116,10 +137,4 @@ pub(super) fn bare(code: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response
-}
-
-impl EdgeError for PathError {
-    fn class(&self) -> ErrorClass {
-        ErrorClass::Caller
-    }
 }

@@ -1,5 +1,7 @@
 //! `GET` and `HEAD`.
 
+use std::sync::Arc;
+
 use ::http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
     RANGE, VARY,
@@ -8,13 +10,14 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use larder_cas::{Encoding, Payload, RequestCx};
+use larder_cas::{Encoding, Payload, RequestCx, RequestMemory};
 use larder_protos::Digest;
 use tonic::body::Body;
 
 use super::body::CacheRequest;
 use super::cache::{Target, bare, refusal};
 use super::range::Wanted;
+use crate::edge::budget::Hold;
 use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
@@ -73,14 +76,15 @@ pub(super) async fn blob_of(
 /// The action result, if everything that it names is present.
 pub(super) async fn action_result(target: &Target<'_>) -> Response<Body> {
     let key = target.partition.action(target.hash);
-    match target.shared.actions.get(&RequestCx::RAW, &key).await {
+    let hold = target.shared.budget.nothing();
+    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(&hold)));
+    match target.shared.actions.get(&cx, &key).await {
         Ok(Some(entry)) => {
             let encoded = entry.encoded().clone();
             let size_bytes = encoded.len() as u64;
-            let hold = match target.shared.budget.hold(message_bytes(size_bytes)).await {
-                Ok(hold) => hold,
-                Err(error) => return refusal(error),
-            };
+            if let Err(error) = hold.cover(message_bytes(size_bytes)).await {
+                return refusal(error);
+            }
             let mut response = Response::new(Body::new(http_body_util::Full::new(encoded)));
             describe(&mut response, Some(size_bytes));
             held(response, hold)

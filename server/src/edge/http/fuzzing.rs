@@ -2,9 +2,11 @@
 
 use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 
+use super::dialect::{Dialect, Place};
 use super::path::CachePath;
 use super::range::Wanted;
-use super::{body, key_value};
+use super::url_path::UrlPath;
+use super::{body, gradle, key_value, nx, turborepo, webdav};
 use crate::edge::functions::Functions;
 
 /// A request: the first byte says how long its path is, the rest is the value of each header that is read.
@@ -12,8 +14,7 @@ pub fn http_request(data: &[u8]) {
     let Some((length, rest)) = data.split_first() else { return };
     let (path, value) = rest.split_at(rest.len().min(usize::from(*length)));
     if let Ok(path) = std::str::from_utf8(path) {
-        let named = CachePath::parse(path, &Functions::default());
-        assert!(named.is_err() || key_value::key(path).is_none(), "{path:?} means two things");
+        url(path);
     }
     if let Ok(value) = HeaderValue::from_bytes(value) {
         let headers = HeaderMap::from_iter([
@@ -29,4 +30,27 @@ pub fn http_request(data: &[u8]) {
             }
         }
     }
+}
+
+/// A path and a query: what they name lies in the keyspace of their dialect.
+fn url(url: &str) {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let Ok(path) = UrlPath::parse(path) else { return };
+    let segments = || path.as_str().split('/').filter(|_| !path.as_str().is_empty());
+    assert!(segments().all(|segment| !["", ".", ".."].contains(&segment)), "{path:?}");
+    let Some(place) = Place::of(path.as_str()) else { return };
+    let (space, name) = match place.dialect {
+        Dialect::Cache => {
+            let _ = CachePath::parse(&place, &Functions::default());
+            return;
+        }
+        Dialect::KeyValue => ("kv", key_value::name(&place).ok()),
+        Dialect::Gradle => ("gradle", gradle::name(&place).ok()),
+        Dialect::Turborepo => ("turborepo", turborepo::name(&place, Some(query)).ok()),
+        Dialect::Nx => ("nx", nx::name(&place).ok()),
+        Dialect::Sccache => ("sccache", webdav::name(&place).ok()),
+    };
+    let Some(name) = name else { return };
+    let keyspace = format!("uploads/{space}/{}", place.instance);
+    assert_eq!(name.key().keyspace.as_str(), keyspace.trim_end_matches('/'), "{url:?}");
 }

@@ -27,18 +27,18 @@ pub(crate) struct Spool {
 }
 
 /// A whole body, and what it turned out to be.
-pub(super) struct Spooled {
-    pub(super) digest: Digest,
-    pub(super) untrusted: UntrustedPayload,
+pub(crate) struct Spooled {
+    pub(crate) digest: Digest,
+    pub(crate) untrusted: UntrustedPayload,
 }
 
 impl Spool {
     /// Reads `decoded` to its end, hashing it.
-    pub(super) async fn receive(
+    pub(crate) async fn receive<S, E: From<S> + From<BodyError>>(
         &self,
-        mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
+        mut decoded: BoxStream<'static, Result<Bytes, S>>,
         function: DigestFunction,
-    ) -> Result<Spooled, BodyError> {
+    ) -> Result<Spooled, E> {
         let mut memory = BytesMut::new();
         while let Some(chunk) = decoded.try_next().await? {
             memory.extend_from_slice(&chunk);
@@ -47,22 +47,23 @@ impl Spool {
                 return self.receive_in_file(begun, decoded).await;
             }
         }
-        let (digest, untrusted) = UntrustedPayload::identify(function, memory.freeze()).await?;
+        let identified = UntrustedPayload::identify(function, memory.freeze()).await;
+        let (digest, untrusted) = identified.map_err(BodyError::from)?;
         Ok(Spooled { digest, untrusted })
     }
 
-    async fn receive_in_file(
+    async fn receive_in_file<S, E: From<S> + From<BodyError>>(
         &self,
         mut file: GrowingFile,
-        mut decoded: BoxStream<'static, Result<Bytes, StoreError>>,
-    ) -> Result<Spooled, BodyError> {
+        mut decoded: BoxStream<'static, Result<Bytes, S>>,
+    ) -> Result<Spooled, E> {
         while let Some(chunk) = decoded.try_next().await? {
             file = file.append(chunk).await?;
             if file.size_bytes > self.limit_bytes {
-                return Err(BodyError::TooLarge { limit_bytes: self.limit_bytes });
+                return Err(BodyError::TooLarge { limit_bytes: self.limit_bytes }.into());
             }
         }
-        file.spooled().await
+        Ok(file.spooled().await?)
     }
 }
 
@@ -160,8 +161,10 @@ mod tests {
             let blob: Bytes = (0..=250).cycle().take(size).collect();
             for function in DigestFunction::ALL {
                 let chunks: Vec<_> = blob.chunks(100_000).map(Bytes::copy_from_slice).collect();
-                let decoded = stream::iter(chunks.into_iter().map(Ok)).boxed();
-                let spooled = spool.receive(decoded, function).await.expect("spooled");
+                let chunks = chunks.into_iter().map(Ok::<_, StoreError>);
+                let decoded = stream::iter(chunks).boxed();
+                let spooled =
+                    spool.receive::<_, BodyError>(decoded, function).await.expect("spooled");
                 assert_eq!(spooled.digest, Digest::of(function, &blob), "{function}");
                 let payload = spooled.untrusted.verify(&spooled.digest).await.expect("verified");
                 let bytes = payload.into_bytes(u64::MAX).await.expect("all of it");

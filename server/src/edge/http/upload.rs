@@ -48,7 +48,8 @@ async fn store_blob(target: &Target<'_>, request: CacheRequest) -> Result<(), Bo
     } else {
         let decoded = body::decoded(encoding, chunks, target.hash);
         let function = target.hash.function();
-        let Spooled { digest, untrusted } = target.shared.spool.receive(decoded, function).await?;
+        let spooled = target.shared.spool.receive::<_, BodyError>(decoded, function).await?;
+        let Spooled { digest, untrusted } = spooled;
         (digest.size_bytes(), untrusted)
     };
     let digest = Digest::new(target.hash, size_bytes);

@@ -1,0 +1,156 @@
+//! `Push`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use larder_cas::{RequestCx, StoreError, blocking};
+use larder_protos::asset::{
+    PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse, Qualifier,
+};
+use larder_protos::services::push_server::Push;
+use larder_protos::well_known::Timestamp;
+use larder_protos::{Digest, InstanceName, reapi};
+use tonic::{Request, Response, Status};
+
+use super::error::AssetError;
+use super::identity::{Identity, Kind, check_uris, qualifiers};
+use super::index::Index;
+use super::record::{Content, Record};
+use super::timestamp::Moment;
+use crate::edge::budget::Hold;
+use crate::edge::grpc::admission::hold_of;
+use crate::edge::limits::MAX_MESSAGE_BYTES;
+use crate::edge::service::Shared;
+use crate::edge::status::grpc_status;
+use crate::edge::working_set::reference_bytes;
+
+#[derive(Clone, Debug)]
+pub(in crate::edge::grpc) struct PushService(pub(in crate::edge::grpc) Arc<Shared>);
+
+/// What both requests say.
+struct Pushed {
+    instance_name: String,
+    uris: Vec<String>,
+    qualifiers: Vec<Qualifier>,
+    expire_at: Option<Timestamp>,
+    digest: Option<reapi::Digest>,
+    references_blobs: Vec<reapi::Digest>,
+    references_directories: Vec<reapi::Digest>,
+    digest_function: i32,
+}
+
+#[tonic::async_trait]
+impl Push for PushService {
+    async fn push_blob(
+        &self,
+        request: Request<PushBlobRequest>,
+    ) -> Result<Response<PushBlobResponse>, Status> {
+        let hold = hold_of(&request);
+        let request = request.into_inner();
+        let pushed = Pushed {
+            instance_name: request.instance_name,
+            uris: request.uris,
+            qualifiers: request.qualifiers,
+            expire_at: request.expire_at,
+            digest: request.blob_digest,
+            references_blobs: request.references_blobs,
+            references_directories: request.references_directories,
+            digest_function: request.digest_function,
+        };
+        pushed.store(&self.0, &hold, Kind::Blob).await?;
+        Ok(Response::new(PushBlobResponse {}))
+    }
+
+    async fn push_directory(
+        &self,
+        request: Request<PushDirectoryRequest>,
+    ) -> Result<Response<PushDirectoryResponse>, Status> {
+        let hold = hold_of(&request);
+        let request = request.into_inner();
+        let pushed = Pushed {
+            instance_name: request.instance_name,
+            uris: request.uris,
+            qualifiers: request.qualifiers,
+            expire_at: request.expire_at,
+            digest: request.root_directory_digest,
+            references_blobs: request.references_blobs,
+            references_directories: request.references_directories,
+            digest_function: request.digest_function,
+        };
+        pushed.store(&self.0, &hold, Kind::Directory).await?;
+        Ok(Response::new(PushDirectoryResponse {}))
+    }
+}
+
+impl Pushed {
+    async fn store(self, shared: &Arc<Shared>, hold: &Hold, kind: Kind) -> Result<(), Status> {
+        check_uris(&self.uris).map_err(grpc_status)?;
+        let qualifiers = qualifiers(self.qualifiers).map_err(grpc_status)?;
+        let expire_at = Moment::read("expire_at", self.expire_at).map_err(grpc_status)?;
+        let instance = InstanceName::parse(&self.instance_name).map_err(grpc_status)?;
+        let said = shared.functions.of(&instance).said(self.digest_function);
+        let said = said.map_err(grpc_status)?;
+        let (field, is_directory) = match kind {
+            Kind::Directory => ("root_directory_digest", true),
+            Kind::Blob | Kind::Fetched => ("blob_digest", false),
+        };
+        let digest = said.require(field, self.digest.as_ref()).map_err(grpc_status)?;
+        let said = said.settled(digest.function());
+        let parse = |digests: &[reapi::Digest]| {
+            digests.iter().map(|digest| said.parse(digest)).collect::<Result<Vec<_>, _>>()
+        };
+        let blobs = parse(&self.references_blobs).map_err(grpc_status)?;
+        let directories = parse(&self.references_directories).map_err(grpc_status)?;
+        let references = blobs.len() + directories.len();
+        hold.grow_by(reference_bytes(references)).map_err(grpc_status)?;
+
+        let index = Index::new(shared, &instance, digest.function());
+        let missing = missing(shared, &index, digest, &blobs, &directories).await;
+        let missing = missing.map_err(grpc_status)?;
+        if missing.contains(&digest) {
+            return Err(grpc_status(AssetError::Absent { field, digest }));
+        }
+        // References are hints: what is not here now cannot be kept, and is no reason never to find the rest.
+        let here = |digests: Vec<Digest>| {
+            digests.into_iter().filter(|digest| !missing.contains(digest)).collect()
+        };
+        let record = Record {
+            content: if is_directory { Content::Directory(digest) } else { Content::Blob(digest) },
+            blobs: here(blobs),
+            directories: here(directories),
+            since: Moment::from(SystemTime::now()),
+            expire_at,
+        };
+        let encoding = index.clone();
+        let entry = blocking::run_sized(references, move || encoding.entry(&record)).await;
+        let entry = entry.map_err(grpc_status)?.map_err(grpc_status)?;
+        let needed_bytes = entry.encoded().len().saturating_mul(self.uris.len());
+        if needed_bytes > MAX_MESSAGE_BYTES {
+            let (uris, limit_bytes) = (self.uris.len(), MAX_MESSAGE_BYTES);
+            let error = AssetError::TooMuch { uris, references, needed_bytes, limit_bytes };
+            return Err(grpc_status(error));
+        }
+        let identity =
+            Identity { instance, function: digest.function(), uris: self.uris, qualifiers };
+        for uri in &identity.uris {
+            index.keep(identity.key(kind, uri), entry.clone()).await.map_err(grpc_status)?;
+        }
+        Ok(())
+    }
+}
+
+/// Which of all these are absent; the others live longer.
+async fn missing(
+    shared: &Shared,
+    index: &Index,
+    digest: Digest,
+    blobs: &[Digest],
+    directories: &[Digest],
+) -> Result<HashSet<Digest>, StoreError> {
+    let asked =
+        std::iter::once(digest).chain(blobs.iter().copied()).chain(directories.iter().copied());
+    let keys = index.partition().blobs(asked.collect());
+    let missing = shared.blobs.find_missing(&RequestCx::RAW, keys).await?;
+    Ok(missing.digests.into_iter().collect())
+}
