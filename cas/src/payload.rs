@@ -15,6 +15,9 @@ use crate::{Encoding, StoreError, blocking, zstd_codec};
 /// The chunks of a payload in order, none empty; after an error nothing more comes.
 pub type PayloadStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
+/// Below this a frame saves no packet.
+const WORTH_ENCODING_BYTES: usize = 512;
+
 /// Verified bytes, or a verified stream that knows its size and its encoding.
 pub struct Payload {
     size_bytes: u64,
@@ -111,6 +114,27 @@ impl Payload {
                 Self::from_trusted_stream(size_bytes, Encoding::Zstd, encoded)
             }
         }
+    }
+
+    /// The same blob in the smaller form, for who takes both. Bytes in memory are tried; what streams as plain bytes comes from
+    /// a store that encodes what is worth it, and stays.
+    pub async fn into_smaller(self, level: i32) -> Result<Self, StoreError> {
+        let (Encoding::Raw, Body::Bytes(raw)) = (self.encoding, &self.body) else {
+            return Ok(self);
+        };
+        if raw.len() < WORTH_ENCODING_BYTES {
+            return Ok(self);
+        }
+        let (raw, size_bytes) = (raw.clone(), self.size_bytes);
+        let encode = move || zstd_codec::encode(&raw, level);
+        let work_bytes = usize::try_from(size_bytes).unwrap_or(usize::MAX);
+        let frame = blocking::run_sized(work_bytes, encode).await?;
+        let is_smaller = (frame.len() as u64) < size_bytes;
+        Ok(if is_smaller {
+            Self::from_trusted_bytes(size_bytes, Encoding::Zstd, frame)
+        } else {
+            self
+        })
     }
 
     /// All plain bytes at once; refused over `limit_bytes`.

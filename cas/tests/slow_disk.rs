@@ -101,6 +101,9 @@ impl IoFile for GatedFile {
         self.file.write_at(slices, offset)
     }
 
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        self.file.forget_cached(offset, length_bytes);
+    }
     fn len_bytes(&self) -> io::Result<u64> {
         self.file.len_bytes()
     }

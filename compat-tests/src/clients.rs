@@ -5,6 +5,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::bazel;
+use crate::bazel_socket;
+use crate::bgd;
+use crate::buildbox;
+use crate::buildstream;
 use crate::ccache;
 use crate::curl;
 use crate::error::CompatError;
@@ -16,6 +20,7 @@ use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
 use crate::nx;
+use crate::pants;
 use crate::remotetool;
 use crate::report::Report;
 use crate::sccache;
@@ -33,6 +38,7 @@ struct Client {
 /// In the order in which they run.
 const CLIENTS: &[Client] = &[
     Client { name: bazel::NAME, run: bazel::run },
+    Client { name: bazel_socket::NAME, run: bazel_socket::run },
     Client { name: ccache::NAME, run: ccache::run },
     Client { name: gradle::NAME, run: gradle::run },
     Client { name: turborepo::NAME, run: turborepo::run },
@@ -43,6 +49,10 @@ const CLIENTS: &[Client] = &[
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
     Client { name: kit::NAME, run: kit::run },
+    Client { name: bgd::NAME, run: bgd::run },
+    Client { name: buildbox::NAME, run: buildbox::run },
+    Client { name: pants::NAME, run: pants::run },
+    Client { name: buildstream::NAME, run: buildstream::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: faults::NAME, run: faults::run },
 ];

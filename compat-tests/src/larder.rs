@@ -22,7 +22,7 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Launch {
     /// What comes before the binary on the command line, such as a tracer.
     pub(crate) wrapper: Vec<String>,
-    /// Settings, named as in the configuration file; `listen` is where it listens beside its address.
+    /// Settings, named as in the configuration file; `listen` takes the place of a free port.
     pub(crate) settings: Vec<(&'static str, String)>,
     /// Where its data goes.
     pub(crate) data_dir: PathBuf,
@@ -188,16 +188,15 @@ fn serve(
         }
         None => Command::new(binary),
     };
-    let mut listen = address.to_string();
-    for (_, also) in launch.settings.iter().filter(|(key, _)| *key == "listen") {
-        listen = format!("{listen},{also}");
-    }
     command
         .arg("serve")
-        .args(["--listen", &listen, "--admin-listen", &admin.to_string()])
+        .args(["--admin-listen", &admin.to_string()])
         .arg("--data-dir")
         .arg(&launch.data_dir);
-    for (key, value) in launch.settings.iter().filter(|(key, _)| *key != "listen") {
+    if !launch.settings.iter().any(|(key, _)| *key == "listen") {
+        command.args(["--listen", &address.to_string()]);
+    }
+    for (key, value) in &launch.settings {
         command.arg(format!("--{}", key.replace(['_', '.'], "-"))).arg(value);
     }
     process::start(&mut command, log)

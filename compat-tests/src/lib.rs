@@ -3,7 +3,11 @@
 //! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
+mod bazel_socket;
+mod bgd;
 mod blob;
+mod buildbox;
+mod buildstream;
 mod ccache;
 mod clients;
 pub mod conformance;
@@ -22,6 +26,7 @@ mod limits;
 mod metrics;
 mod moon;
 mod nx;
+mod pants;
 mod process;
 mod relay;
 mod remotetool;

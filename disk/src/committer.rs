@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::batch::{After, Answer, Batch, Item};
 use crate::codec::{EncodedRecord, encode_removal};
 use crate::commit::PutOutcome;
-use crate::durable::{sync_all, sync_fan, sync_pack};
+use crate::durable::{Syncer, sync_all, sync_fan, sync_pack};
 use crate::error::DiskError;
 use crate::full_disk::FREE_AT_LEAST_BYTES;
 use crate::indexer::IndexUpdate;
@@ -33,6 +33,8 @@ pub(crate) const QUEUE_BYTES: u64 = 32 << 20;
 const BATCH_BYTES: u64 = 4 << 20;
 /// How often the free space of the disk is looked at while nothing is written.
 const GUARD_PERIOD: Duration = Duration::from_secs(ASK_EVERY_S as u64);
+/// How often reclaiming looks whether a sync that it waits for is done.
+const SYNC_POLL: Duration = Duration::from_millis(2);
 
 /// What the committer is asked to do.
 #[derive(Debug)]
@@ -94,8 +96,8 @@ pub(crate) struct Committer {
     pub(crate) limits: Limits,
     pub(crate) reclaim: Reclaim,
     pub(crate) room: Room,
-    /// Whether each batch is synced before its answers.
-    syncs_batches: bool,
+    /// Syncs in the background; without one each batch is synced before its answers.
+    pub(crate) syncer: Option<Arc<Syncer>>,
     pub(crate) pack: Arc<Pack>,
     /// Where the pack's good records end.
     pub(crate) end: u64,
@@ -111,7 +113,7 @@ impl Committer {
     pub(crate) fn new(
         inventory: Arc<Inventory>,
         limits: Limits,
-        syncs_batches: bool,
+        syncer: Option<Arc<Syncer>>,
         (pack, end): (Arc<Pack>, u64),
     ) -> Self {
         Self {
@@ -119,7 +121,7 @@ impl Committer {
             limits,
             reclaim: Reclaim::default(),
             room: Room::new(limits.max_size_bytes, limits.min_free_disk_bytes),
-            syncs_batches,
+            syncer,
             pack,
             end,
             has_dirty_tail: false,
@@ -131,10 +133,12 @@ impl Committer {
     /// The thread's work: until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &BoundedQueue<Job>) {
         loop {
-            let timeout = match (self.reclaim.is_running(), self.room.is_guarded()) {
-                (true, _) => Some(Duration::ZERO),
-                (false, true) => Some(GUARD_PERIOD),
-                (false, false) => None,
+            let timeout = if self.reclaim.is_waiting() {
+                Some(SYNC_POLL)
+            } else if self.reclaim.is_running() {
+                Some(Duration::ZERO)
+            } else {
+                self.room.is_guarded().then_some(GUARD_PERIOD)
             };
             match queue.pop_batch(BATCH_BYTES, timeout) {
                 Popped::Batch(jobs) => {
@@ -153,7 +157,7 @@ impl Committer {
         let _ = sync_all(&self.inventory);
     }
 
-    fn take(&mut self, job: Job) {
+    pub(crate) fn take(&mut self, job: Job) {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
@@ -254,7 +258,7 @@ impl Committer {
         self.inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
         self.inventory.forget_file(sequence);
         let fan = fan_of(key.hash());
-        if self.syncs_batches {
+        if self.syncs_batches() {
             sync_fan(&self.inventory, fan)?;
         } else {
             self.inventory.durable.note_dirty_fan(fan);
@@ -305,7 +309,7 @@ impl Committer {
         self.flush();
         sync_pack(&self.inventory, &self.pack)?;
         let inventory = &self.inventory;
-        inventory.durable.note_synced(self.position());
+        inventory.durable.note_synced(self.end_of_log());
         let next = self.pack.id + 1;
         let pack = Arc::new(Pack::create(&*inventory.io, &inventory.layout, next, inventory.salt)?);
         // What could not be cut off takes room until the pack is reclaimed.
@@ -316,7 +320,7 @@ impl Committer {
         self.pack = pack;
         self.end = HEADER_BYTES as u64;
         self.has_dirty_tail = false;
-        inventory.durable.note_written(&self.pack, self.position());
+        inventory.durable.note_written(&self.pack, self.end_of_log());
         Ok(())
     }
 
@@ -328,7 +332,7 @@ impl Committer {
         entry: &Entry,
     ) -> Result<(), DiskError> {
         if self.batch.bytes >= BATCH_BYTES {
-            self.flush();
+            self.write_gathered()?;
         }
         let is_for_survivors = self.reclaim.is_for_survivors(self.pack.id);
         self.fit_pack(bytes.len() as u64)?;
@@ -347,7 +351,7 @@ impl Committer {
         key: ShortKey,
     ) -> Result<(), DiskError> {
         if self.batch.bytes >= BATCH_BYTES {
-            self.flush();
+            self.write_gathered()?;
         }
         self.fit_pack(removal.bytes.len() as u64)?;
         self.pack.note_removal();
@@ -363,15 +367,25 @@ impl Committer {
         self.batch.items.push(Item { bytes, prologue_bytes, after });
     }
 
-    /// Writes what is gathered, makes it findable, and answers. On a full disk room is made, and the batch is tried once more.
+    /// The same as [`Self::write_gathered`], for those who are answered by their batch.
     pub(crate) fn flush(&mut self) {
+        // All that wait for the batch are told.
+        let _ = self.write_gathered();
+    }
+
+    /// Writes what is gathered, makes it findable, and answers. On a full disk room is made, and the batch is tried once more.
+    pub(crate) fn write_gathered(&mut self) -> Result<(), DiskError> {
         let batch = std::mem::take(&mut self.batch);
         if batch.items.is_empty() {
-            return;
+            return Ok(());
         }
-        let Err(error) = self.write(&batch) else { return self.publish(batch) };
+        let Err(error) = self.write(&batch) else {
+            self.publish(batch);
+            return Ok(());
+        };
         if !error.is_disk_full() || batch.is_of_reclaiming() || !self.free_disk(batch.bytes) {
-            return batch.fail(&error);
+            batch.fail(&error);
+            return Err(error);
         }
         self.gather_again(batch);
         let batch = std::mem::take(&mut self.batch);
@@ -382,8 +396,10 @@ impl Committer {
                     self.inventory.note_futile_eviction();
                 }
                 batch.fail(&error);
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// Makes what is written findable, and answers.
@@ -395,7 +411,7 @@ impl Committer {
         for follower in batch.followers {
             let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
         }
-        self.inventory.tell_index(IndexUpdate::Covered(self.position()));
+        self.inventory.tell_index(IndexUpdate::Covered(self.end_of_log()));
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
@@ -406,13 +422,13 @@ impl Committer {
             let path = self.inventory.layout.pack_file(self.pack.id);
             return Err(self.inventory.io_error("append to", &path)(error));
         }
-        if self.syncs_batches {
+        if self.syncs_batches() {
             sync_pack(&self.inventory, &self.pack)?;
         }
         self.end += batch.bytes;
-        self.inventory.durable.note_written(&self.pack, self.position());
-        if self.syncs_batches {
-            self.inventory.durable.note_synced(self.position());
+        self.inventory.durable.note_written(&self.pack, self.end_of_log());
+        if self.syncs_batches() {
+            self.inventory.durable.note_synced(self.end_of_log());
         }
         Ok(())
     }
@@ -458,7 +474,12 @@ impl Committer {
         self.batch.bytes
     }
 
-    fn position(&self) -> LogPosition {
+    fn syncs_batches(&self) -> bool {
+        self.syncer.is_none()
+    }
+
+    /// Where the log ends.
+    pub(crate) fn end_of_log(&self) -> LogPosition {
         LogPosition { pack: self.pack.id, offset: to_offset(self.end) }
     }
 

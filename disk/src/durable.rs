@@ -139,31 +139,55 @@ pub(crate) fn sync_names(
 }
 
 /// Syncs once a period until it is stopped.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Syncer {
-    is_stopped: Mutex<bool>,
-    stopped: Condvar,
+    /// Guards a word.
+    told: Mutex<Told>,
+    called: Condvar,
+}
+
+/// What the thread was told since it last looked.
+#[derive(Copy, Clone, Eq, PartialEq, Default, Debug)]
+enum Told {
+    #[default]
+    Nothing,
+    /// Not to wait for the end of the period.
+    Sync,
+    Stop,
 }
 
 impl Syncer {
-    pub(crate) fn new() -> Self {
-        Self { is_stopped: Mutex::new(false), stopped: Condvar::new() }
-    }
-
     /// The thread's work.
     pub(crate) fn run(&self, inventory: &Inventory, period: Duration) {
-        let mut is_stopped = self.is_stopped.lock();
-        while !*is_stopped {
-            self.stopped.wait_for(&mut is_stopped, period);
-            parking_lot::MutexGuard::unlocked(&mut is_stopped, || {
+        let mut told = self.told.lock();
+        while *told != Told::Stop {
+            if *told == Told::Nothing {
+                self.called.wait_for(&mut told, period);
+            }
+            if *told == Told::Sync {
+                *told = Told::Nothing;
+            }
+            parking_lot::MutexGuard::unlocked(&mut told, || {
                 // The failure is logged, and told to every writer.
                 let _ = sync_all(inventory);
             });
         }
     }
 
+    /// Does not let it wait for the end of its period.
+    pub(crate) fn ask(&self) {
+        self.tell(Told::Sync);
+    }
+
     pub(crate) fn stop(&self) {
-        *self.is_stopped.lock() = true;
-        self.stopped.notify_all();
+        self.tell(Told::Stop);
+    }
+
+    fn tell(&self, what: Told) {
+        let mut told = self.told.lock();
+        if *told != Told::Stop {
+            *told = what;
+        }
+        self.called.notify_all();
     }
 }

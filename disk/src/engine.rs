@@ -54,7 +54,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens a directory, or makes a new one, and takes its lock.
+    /// Opens a directory, or makes a new one, and takes its lock. One that exists and cannot be written is read: what is stored is
+    /// served, and writes are refused.
     pub fn open(options: EngineOptions, io: Arc<dyn Io>) -> Result<Self, DiskError> {
         let data_dir = &options.data_dir;
         io.create_dir_all(data_dir).map_err(DiskError::io("create", data_dir))?;
@@ -250,7 +251,8 @@ impl Engine {
         self.options.zstd_level
     }
 
-    /// Becomes true when a failed sync has ended writes; reads go on. Only another start makes it false again.
+    /// Becomes true when a failed sync has ended writes, and is so from the start where the directory cannot be written; reads go
+    /// on. Only another start makes it false again.
     pub fn writes_refused(&self) -> watch::Receiver<bool> {
         self.inventory().writes_refused()
     }
@@ -264,7 +266,7 @@ impl Engine {
         Usage {
             limit_bytes,
             min_retention_s: retention_s.map(u64::from),
-            writes_refused: inventory.is_poisoned(),
+            writes_refused: inventory.refuses_writes(),
             scrub,
             is_loaded: inventory.loaded.is_open(),
             ..inventory.counters.usage()
@@ -340,14 +342,20 @@ impl Threads {
             indexer.run(backlog);
         })?);
         self.loader = Some(start("disk-loader").spawn(move || loader.run())?);
+        // Without a pack to append to nobody writes.
+        let Some(active) = active else { return Ok(()) };
 
         let limits = Limits {
             max_size_bytes: options.max_size_bytes,
             min_free_disk_bytes: options.min_free_disk_bytes,
             pack_cap_bytes: cap_bytes(options.max_size_bytes),
         };
-        let syncs_batches = options.durability == Durability::Sync;
-        let committer = Committer::new(Arc::clone(&inventory), limits, syncs_batches, active);
+        let syncer = match options.durability {
+            Durability::Sync => None,
+            Durability::Interval(period) => Some((Arc::new(Syncer::default()), period)),
+        };
+        let asked = syncer.as_ref().map(|(syncer, _)| Arc::clone(syncer));
+        let committer = Committer::new(Arc::clone(&inventory), limits, asked, active);
         let jobs = Arc::clone(&context.jobs);
         self.committer = Some(start("disk-committer").spawn(move || {
             let _closed = CloseOnExit(&jobs);
@@ -358,8 +366,7 @@ impl Threads {
             let inventory = Arc::clone(&inventory);
             self.scrub = Some(Scrub::start(inventory, options.scrub_rate_bytes)?);
         }
-        if let Durability::Interval(period) = options.durability {
-            let syncer = Arc::new(Syncer::new());
+        if let Some((syncer, period)) = syncer {
             let work = Arc::clone(&syncer);
             let handle = start("disk-syncer").spawn(move || work.run(&inventory, period))?;
             self.syncer = Some((syncer, handle));

@@ -105,6 +105,12 @@ pub enum DiskError {
         /// The sync that failed.
         reason: Arc<str>,
     },
+    /// The directory could not be written when the engine was opened, so it is only read.
+    #[error("the data directory takes no writes, only reads are served: {reason}")]
+    ReadOnly {
+        /// What the system said.
+        reason: Arc<str>,
+    },
     /// The engine is shutting down.
     #[error("the storage engine is closed")]
     Closed,
@@ -136,7 +142,9 @@ impl DiskError {
             {
                 DiskErrorClass::Capacity
             }
-            Self::Full { .. } | Self::TooManyPartitions { .. } => DiskErrorClass::Capacity,
+            Self::Full { .. } | Self::TooManyPartitions { .. } | Self::ReadOnly { .. } => {
+                DiskErrorClass::Capacity
+            }
             Self::TooLarge { .. } => DiskErrorClass::Caller,
             Self::Corrupt { .. } => DiskErrorClass::Corrupt,
             Self::Io { .. }
@@ -179,6 +187,11 @@ pub(crate) fn is_disk_full(error: &io::Error) -> bool {
 pub(crate) fn is_transient(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::OutOfMemory
         || [Errno::MFILE, Errno::NFILE].iter().any(|errno| is_errno(error, *errno))
+}
+
+/// Nothing can be written there, by this user or by anybody.
+pub(crate) fn is_read_only(error: &io::Error) -> bool {
+    [Errno::ROFS, Errno::ACCESS, Errno::PERM].iter().any(|errno| is_errno(error, *errno))
 }
 
 /// The bytes are there and cannot be had: a bad sector, a file system that found itself damaged, a lost network disk.

@@ -207,4 +207,6 @@ impl IoFile for Image {
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
     }
+
+    fn forget_cached(&self, _offset: u64, _length_bytes: u64) {}
 }

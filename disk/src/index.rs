@@ -47,6 +47,8 @@ pub(crate) struct Head {
 pub(crate) enum Said {
     Items(Vec<Item>),
     File(Entry),
+    /// A record of this pack was dropped, and the log may not say so.
+    Dead(u32),
     /// Nothing more; all has been said.
     End,
 }
@@ -294,7 +296,7 @@ fn read_all(
         let said = match parse_line(&key, &value, kind_of) {
             Some(Line::Dead(pack, offset)) => {
                 facts.of(pack).dead.push(offset);
-                continue;
+                Said::Dead(pack)
             }
             Some(Line::Recencies(pack, recencies)) => {
                 facts.of(pack).recencies.extend(recencies);

@@ -73,6 +73,8 @@ pub(crate) struct Inventory {
     /// Guards a few words.
     pub(crate) retention: Mutex<Retention>,
     poison: OnceLock<Arc<str>>,
+    /// Why the directory is only read.
+    read_only: OnceLock<Arc<str>>,
     /// Says that writes have ended, to those who wait for it.
     writes_refused: watch::Sender<bool>,
     /// Until then to evict on a full disk is no use: it was tried and did not help. Milliseconds since 1970.
@@ -108,6 +110,7 @@ impl Inventory {
             policy: Mutex::new(Policy::new(eviction)),
             retention: Mutex::default(),
             poison: OnceLock::new(),
+            read_only: OnceLock::new(),
             writes_refused: watch::Sender::new(false),
             futile_until_ms: AtomicU64::new(0),
         };
@@ -170,6 +173,9 @@ impl Inventory {
 
     /// An error once writes have ended.
     pub(crate) fn check_writable(&self) -> Result<(), DiskError> {
+        if let Some(reason) = self.read_only.get() {
+            return Err(DiskError::ReadOnly { reason: Arc::clone(reason) });
+        }
         match self.poison.get() {
             None => Ok(()),
             Some(reason) => Err(DiskError::Poisoned { reason: Arc::clone(reason) }),
@@ -181,8 +187,20 @@ impl Inventory {
         self.writes_refused.subscribe()
     }
 
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison.get().is_some()
+    pub(crate) fn refuses_writes(&self) -> bool {
+        self.poison.get().is_some() || self.is_read_only()
+    }
+
+    /// The directory is only read, for as long as it is open: nothing takes its jobs, and nothing writes an index.
+    pub(crate) fn be_read_only(&self, reason: &str) {
+        let _ = self.read_only.set(Arc::from(reason));
+        self.writes_refused.send_replace(true);
+        self.jobs.close();
+        self.index_queue.close();
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.get().is_some()
     }
 
     /// For `map_err`: counts what the system refused, and names what was tried on which file.

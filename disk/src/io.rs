@@ -8,12 +8,15 @@ use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{Advice, FlockOperation};
+
+use crate::error::is_read_only;
 
 /// What the engine needs of a file system, a clock and a source of salt.
 pub trait Io: Debug + Send + Sync + 'static {
@@ -31,7 +34,7 @@ pub trait Io: Debug + Send + Sync + 'static {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory survive a power cut.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Takes the lock that `path` stands for, creating it; `None` when another holds it. Dropping it gives it back.
+    /// Takes the lock that `path` stands for, creating it where that can be; `None` when another holds it. Dropping it gives it back.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>>;
     /// Bytes that the file system of `path` has left for this user.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
@@ -47,6 +50,8 @@ pub trait IoFile: Debug + Send + Sync + 'static {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes a prefix of `slices` at `offset` and says how much.
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Says that these bytes will not be read again soon, so that the system need not keep them in memory.
+    fn forget_cached(&self, offset: u64, length_bytes: u64);
     /// The length in bytes.
     fn len_bytes(&self) -> io::Result<u64>;
     /// Cuts or extends to a length.
@@ -130,7 +135,15 @@ impl Io for RealIo {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let writable = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = match writable {
+            // A lock needs no writes; where there is no file yet, the directory stands for it.
+            Err(error) if is_read_only(&error) => match File::open(path) {
+                Err(_) => File::open(path.parent().unwrap_or(path))?,
+                opened => opened?,
+            },
+            writable => writable?,
+        };
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -164,6 +177,13 @@ impl IoFile for RealFile {
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         Ok(rustix::io::pwritev(&self.0, slices, offset)?)
+    }
+
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        // Advice only: a file system that takes none is no error.
+        if let Some(length_bytes) = NonZeroU64::new(length_bytes) {
+            let _ = rustix::fs::fadvise(&self.0, offset, Some(length_bytes), Advice::DontNeed);
+        }
     }
 
     fn len_bytes(&self) -> io::Result<u64> {

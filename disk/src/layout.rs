@@ -91,6 +91,17 @@ impl Layout {
         io.sync_dir(&self.data_dir).map_err(DiskError::io("sync", &self.data_dir))
     }
 
+    /// Writes a file and removes it again: whether that can be done here.
+    pub(crate) fn try_write(&self, io: &dyn Io) -> io::Result<()> {
+        let path = self.tmp_file(0);
+        match io.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        io.open(&path, OpenMode::CreateNew)?;
+        io.remove_file(&path)
+    }
+
     /// The salt that `LAYOUT` says; `None` when there is no such file.
     pub(crate) fn read_salt(&self, io: &dyn Io) -> Result<Option<u64>, DiskError> {
         let path = self.layout_file();

@@ -127,6 +127,11 @@ impl Loader {
                 Some(Said::End) => return true,
                 Some(Said::Items(items)) => items.iter().for_each(|item| self.item(item)),
                 Some(Said::File(entry)) => self.known_file(&entry),
+                Some(Said::Dead(pack)) => {
+                    if let Some(pack) = self.inventory.packs.get(pack) {
+                        pack.note_removal();
+                    }
+                }
             }
         }
         false
@@ -266,6 +271,9 @@ impl Loader {
     }
 
     fn drop_file(&self, file: &FoundFile) {
+        if self.inventory.is_read_only() {
+            return;
+        }
         match self.inventory.io.remove_file(&file.path) {
             Ok(()) => self.inventory.counters.shrink_files(file.length),
             Err(error) => {

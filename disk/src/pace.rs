@@ -30,8 +30,13 @@ pub(crate) struct PacedFile {
 impl IoFile for PacedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let bytes = self.file.read_at(buffer, offset)?;
+        // Read once from end to end, it would push out of memory what clients read.
+        self.file.forget_cached(offset, bytes as u64);
         self.pace.note_read(bytes as u64)?;
         Ok(bytes)
+    }
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        self.file.forget_cached(offset, length_bytes);
     }
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.file.write_at(slices, offset)

@@ -47,7 +47,7 @@ impl Pack {
         Self { id, file, has_removals: AtomicBool::new(false) }
     }
 
-    /// Notes that there is a removal among its records.
+    /// Notes that there is a removal among its records, or one that was dropped and hides what is older.
     pub(crate) fn note_removal(&self) {
         self.has_removals.store(true, Ordering::Relaxed);
     }

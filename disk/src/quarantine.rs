@@ -69,7 +69,13 @@ impl Inventory {
         }
         self.counters.count_corrupt();
         match entry.location {
-            Location::Pack { .. } => self.tell_index(IndexUpdate::Dead(entry.location)),
+            Location::Pack { pack, .. } => {
+                // It hides what is older; whoever ends the pack has to know, should the removal below not be written.
+                if let Some(pack) = self.packs.get(pack) {
+                    pack.note_removal();
+                }
+                self.tell_index(IndexUpdate::Dead(entry.location));
+            }
             Location::File { sequence } => {
                 self.forget_file(sequence);
                 if let Some(path) = file {
@@ -117,8 +123,10 @@ impl Committer {
         let removal = encode_removal(key, entry.logical_size_bytes, now_ms);
         let length = removal.bytes.len() as u64;
         let pushed = self.prepare(length).and_then(|()| self.push_removal(removal, entry.key));
+        // By itself: what reclaims does not make room for itself.
+        let pushed = pushed.and_then(|()| self.write_gathered());
         if let Err(error) = pushed {
-            tracing::info!(%key, %error, "a rebuild of the index may list a corrupt record again");
+            tracing::info!(%key, %error, "the log is told of a corrupt record when its pack goes");
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::durable::sync_names;
-use crate::error::{DiskError, is_unreadable};
+use crate::error::{DiskError, is_read_only, is_unreadable};
 use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
@@ -34,8 +34,8 @@ use crate::table::Table;
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub(crate) inventory: Arc<Inventory>,
-    /// The pack to append to, and where.
-    pub(crate) active: (Arc<Pack>, u64),
+    /// The pack to append to, and where; `None` where the directory is only read.
+    pub(crate) active: Option<(Arc<Pack>, u64)>,
     pub(crate) db: Option<sled::Db>,
     pub(crate) known_partitions: u16,
     pub(crate) marked: LogPosition,
@@ -56,15 +56,28 @@ struct FoundPack {
 pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recovered, DiskError> {
     let layout = Layout::new(&options.data_dir);
     let said_salt = salt::ask(&*io, &layout)?;
-    layout.create_dirs(&*io)?;
+    let refusal = match layout.create_dirs(&*io) {
+        Err(DiskError::Io { source, path, .. }) if is_read_only(&source) => Some((source, path)),
+        made => made.map(|()| refusal(&*io, &layout))?,
+    };
     report_foreign_in_root(&*io, &layout)?;
-    clear_tmp(&*io, &layout)?;
-    let mut packs = find_packs(&*io, &layout)?;
+    let mode = if refusal.is_none() {
+        clear_tmp(&*io, &layout)?;
+        OpenMode::ReadWrite
+    } else {
+        OpenMode::Read
+    };
+    let mut packs = find_packs(&*io, &layout, mode)?;
     let files = find_files(&*io, &layout)?;
     let headers = packs.values().map(|pack| pack.salt);
-    let salt = salt::settle(&*io, &layout, said_salt, headers)?;
+    let (salt, (db, head)) = if refusal.is_none() {
+        let salt = salt::settle(&*io, &layout, said_salt, headers)?;
+        (salt, index::open(&*io, &layout, options.index_cache_bytes, salt))
+    } else {
+        // sled cannot be opened without being written: the log says all.
+        (salt::assume(said_salt, headers, &layout)?, (None, None))
+    };
     leave_foreign(&mut packs, &layout, salt);
-    let (db, head) = index::open(&*io, &layout, options.index_cache_bytes, salt);
     let (partitions, mark) = match head {
         Some(Head { partitions, mark }) => (partitions, Some(mark)),
         None => (Partitions::default(), None),
@@ -84,9 +97,16 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     }
     let inventory = Arc::new(inventory);
     let mut loader = Loader::new(Arc::clone(&inventory), mark.and(db.clone()), files);
+    if let Some((error, path)) = refusal {
+        let path = path.display();
+        tracing::error!(%path, %error, "the data directory cannot be written; serving reads only");
+        inventory.be_read_only(&format!("{path}: {error}"));
+    }
     let replay = Replay { inventory: &inventory, loader: &mut loader };
     let active = replay.packs(&packs, marked)?;
-    sync_names(&*inventory.io, &inventory.layout, &inventory.durable)?;
+    if active.is_some() {
+        sync_names(&*inventory.io, &inventory.layout, &inventory.durable)?;
+    }
     let end = inventory.durable.synced();
     if let (Some(db), Some(mark)) = (&db, mark)
         && end < marked
@@ -101,6 +121,12 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     }
     let backlog = loader.take_updates();
     Ok(Recovered { inventory, active, db, known_partitions, marked, backlog, loader })
+}
+
+/// Why nothing can be written here; `None` where it can, or where it is not known.
+fn refusal(io: &dyn Io, layout: &Layout) -> Option<(Arc<io::Error>, PathBuf)> {
+    let refused = layout.try_write(io).err().filter(is_read_only)?;
+    Some((Arc::new(refused), layout.data_dir().to_owned()))
 }
 
 fn report_foreign_in_root(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
@@ -132,7 +158,11 @@ fn clear_tmp(io: &dyn Io, layout: &Layout) -> Result<(), DiskError> {
     Ok(())
 }
 
-fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, DiskError> {
+fn find_packs(
+    io: &dyn Io,
+    layout: &Layout,
+    mode: OpenMode,
+) -> Result<BTreeMap<u32, FoundPack>, DiskError> {
     let dir = layout.packs_dir();
     let mut packs = BTreeMap::new();
     let mut foreign = 0_u32;
@@ -143,8 +173,7 @@ fn find_packs(io: &dyn Io, layout: &Layout) -> Result<BTreeMap<u32, FoundPack>, 
             continue;
         };
         let path = layout.pack_file(id);
-        let Some(file) = unless_unreadable(io.open(&path, OpenMode::ReadWrite), "open", &path)?
-        else {
+        let Some(file) = unless_unreadable(io.open(&path, mode), "open", &path)? else {
             continue;
         };
         let mut bytes = [0; HEADER_BYTES];
@@ -239,7 +268,7 @@ impl Replay<'_> {
         self,
         packs: &BTreeMap<u32, FoundPack>,
         mark: LogPosition,
-    ) -> Result<(Arc<Pack>, u64), DiskError> {
+    ) -> Result<Option<(Arc<Pack>, u64)>, DiskError> {
         let last = packs.last_key_value().map(|(id, _)| *id);
         let mut active = None;
         let mut order = 0;
@@ -264,6 +293,9 @@ impl Replay<'_> {
                     }
                     scanned => scanned?,
                 };
+                if self.inventory.is_read_only() {
+                    continue;
+                }
                 self.disarm(found, &torn, good_end)?;
                 if found.salt == Some(self.inventory.salt) {
                     active = Some((found, good_end));
@@ -271,6 +303,9 @@ impl Replay<'_> {
             } else {
                 self.loader.leave(scan);
             }
+        }
+        if self.inventory.is_read_only() {
+            return Ok(None);
         }
         let active = match active {
             Some((found, end)) => self.reopen(found, end)?,
@@ -281,7 +316,7 @@ impl Replay<'_> {
         self.inventory.durable.note_written(&active.0, end);
         self.inventory.durable.note_synced(end);
         self.loader.tell_index(IndexUpdate::Covered(end));
-        Ok(active)
+        Ok(Some(active))
     }
 
     fn begin_pack(&self, after: u32) -> Result<(Arc<Pack>, u64), DiskError> {

@@ -28,6 +28,19 @@ pub(crate) fn ask(io: &dyn Io, layout: &Layout) -> Result<Said, DiskError> {
     }
 }
 
+/// The salt of a directory that is only read: what most packs say, or else `LAYOUT`.
+pub(crate) fn assume(
+    said: Said,
+    headers: impl Iterator<Item = Option<u64>>,
+    layout: &Layout,
+) -> Result<u64, DiskError> {
+    let known = match (said, most_named(headers.flatten())) {
+        (_, Some(voted)) => Some(voted),
+        (said, None) => said?,
+    };
+    known.ok_or_else(|| DiskError::NoDataDir { path: layout.data_dir().to_owned() })
+}
+
 /// The salt of the directory, and `LAYOUT` written where it says otherwise. `headers` are the packs, with the salts of those
 /// whose headers are sound.
 pub(crate) fn settle(

@@ -125,7 +125,7 @@ impl Worker {
         let mut round = Round::resume(&self.inventory, Arc::clone(&self.throttle) as _);
         self.show(&round);
         loop {
-            while let Some(rest) = round.due_in(ROUND_EVERY) {
+            while let Some(rest) = self.due_in(&round) {
                 if !self.throttle.rest(rest.min(LONGEST_REST)) {
                     return;
                 }
@@ -138,7 +138,13 @@ impl Worker {
                 return;
             }
             match outcome {
-                Ok(()) => drop(self.progress.rounds.fetch_add(1, Ordering::Release)),
+                Ok(()) => {
+                    self.progress.rounds.fetch_add(1, Ordering::Release);
+                    // The next may be due at once, after one that could check nothing.
+                    if round.totals().records == 0 && !self.throttle.rest(LONGEST_REST) {
+                        return;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "the scrub cannot go on for now");
                     if !self.throttle.rest(LONGEST_REST) {
@@ -147,6 +153,12 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// How long to wait for the next round. Where nothing is stored none begins: it would put off the next by a day.
+    fn due_in(&self, round: &Round) -> Option<Duration> {
+        let is_empty = self.inventory.counters.records() == 0;
+        round.due_in(ROUND_EVERY).or_else(|| is_empty.then_some(LONGEST_REST))
     }
 
     fn round(&self, round: &mut Round) -> std::io::Result<()> {

@@ -3,6 +3,9 @@
 //! Slots stand in the order of their distance from home, so a search ends as soon as it meets a slot that is nearer to its
 //! home than the search is: absent keys cost no more than present ones, and six slots of seven may be full. The array
 //! grows by a fifth, not twofold, so that it never is more than three tenths empty.
+//! The distances stand in an array of their own, a byte each, which stays in the caches: a search reads those, and of the slots
+//! hardly any but the one that it looks for.
+//! Invariant: a mark is 0 where the slot is empty, else one more than the slot's distance from home.
 
 use crate::slot::{ShortKey, Slot, TAIL_BYTES};
 
@@ -43,12 +46,22 @@ pub(crate) struct Shard {
     number: u8,
     mixer: Mixer,
     slots: Vec<Slot>,
+    /// As long as `slots`.
+    marks: Vec<u8>,
     full: usize,
+}
+
+/// Where a search has come.
+#[derive(Copy, Clone, Default, Debug)]
+pub(crate) struct Probe {
+    index: usize,
+    /// The mark of a slot that stands here and has the home where the search began.
+    mark: u8,
 }
 
 impl Shard {
     pub(crate) fn new(number: u8, mixer: Mixer) -> Self {
-        Self { number, mixer, slots: Vec::new(), full: 0 }
+        Self { number, mixer, slots: Vec::new(), marks: Vec::new(), full: 0 }
     }
 
     pub(crate) fn number(&self) -> u8 {
@@ -59,11 +72,41 @@ impl Shard {
         self.slots.iter().filter(|slot| !slot.is_empty())
     }
 
-    /// Reads where a search for `hash` begins. Several of these take as long as one, since none waits for another.
-    pub(crate) fn warm(&self, hash: u64) -> u32 {
-        let home = self.home(hash);
-        let at = |index: usize| self.slots.get(index).map_or(0, Slot::glance);
-        at(home) ^ at(home + 2)
+    /// Where a search for `hash` begins, and the mark there: reading several takes as long as one, since none waits for another.
+    pub(crate) fn begin(&self, hash: u64) -> (Probe, u8) {
+        let index = self.home(hash);
+        (Probe { index, mark: 1 }, self.marks.get(index).copied().unwrap_or_default())
+    }
+
+    /// Takes a search to the next slot of its home, and reads of that, for the same reason; `None` where it ends.
+    #[inline]
+    pub(crate) fn next(&self, mut probe: Probe) -> Option<(Probe, u32)> {
+        loop {
+            let mark = *self.marks.get(probe.index)?;
+            if mark < probe.mark {
+                return None;
+            }
+            if mark == probe.mark {
+                return Some((probe, self.slots[probe.index].glance()));
+            }
+            probe = self.behind(probe)?;
+        }
+    }
+
+    /// Ends a search that has come to a slot of its home.
+    #[inline]
+    pub(crate) fn end(&self, mut probe: Probe, is: impl Fn(&Slot) -> bool) -> Option<&Slot> {
+        loop {
+            let slot = &self.slots[probe.index];
+            if is(slot) {
+                return Some(slot);
+            }
+            probe = self.next(self.behind(probe)?)?.0;
+        }
+    }
+
+    fn behind(&self, probe: Probe) -> Option<Probe> {
+        Some(Probe { index: self.after(probe.index), mark: probe.mark.checked_add(1)? })
     }
 
     pub(crate) fn find(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&Slot> {
@@ -96,50 +139,47 @@ impl Shard {
         self.full -= 1;
         loop {
             let next = self.after(gap);
-            if self.slots[next].is_empty() || self.distance(next) == 0 {
+            if self.marks[next] <= 1 {
+                self.marks[gap] = 0;
                 return Some(removed);
             }
             self.slots.swap(gap, next);
+            self.marks[gap] = self.marks[next] - 1;
             gap = next;
         }
     }
 
     fn index_of(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let mut index = self.home(hash);
-        let mut distance = 0;
-        // Ends: one slot in seven is empty.
+        let mut probe = self.begin(hash).0;
         loop {
-            let slot = &self.slots[index];
-            if is(slot) {
-                return Some(index);
+            probe = self.next(probe)?.0;
+            if is(&self.slots[probe.index]) {
+                return Some(probe.index);
             }
-            if slot.is_empty() || self.distance(index) < distance {
-                return None;
-            }
-            index = self.after(index);
-            distance += 1;
+            probe = self.behind(probe)?;
         }
     }
 
     fn place(&mut self, hash: u64, mut slot: Slot) {
-        self.full += 1;
-        let mut index = self.home(hash);
-        let mut distance = 0;
+        let mut probe = self.begin(hash).0;
         loop {
-            if self.slots[index].is_empty() {
-                self.slots[index] = slot;
+            let theirs = self.marks[probe.index];
+            if theirs == 0 {
+                self.marks[probe.index] = probe.mark;
+                self.slots[probe.index] = slot;
+                self.full += 1;
                 return;
             }
-            let theirs = self.distance(index);
-            if theirs < distance {
-                std::mem::swap(&mut self.slots[index], &mut slot);
-                distance = theirs;
+            if theirs < probe.mark {
+                std::mem::swap(&mut self.slots[probe.index], &mut slot);
+                std::mem::swap(&mut self.marks[probe.index], &mut probe.mark);
             }
-            index = self.after(index);
-            distance += 1;
+            let Some(next) = self.behind(probe) else {
+                // Further from home than a mark can say; no hash that is one comes to this.
+                self.grow_to(self.slots.len() * 6 / 5);
+                return self.place(self.mixer.of_slot(&slot), slot);
+            };
+            probe = next;
         }
     }
 
@@ -147,17 +187,12 @@ impl Shard {
         let mut slots = Vec::new();
         slots.resize_with(length, Slot::default);
         let old = std::mem::replace(&mut self.slots, slots);
+        self.marks = vec![0; length];
         self.full = 0;
         for slot in old.into_iter().filter(|slot| !slot.is_empty()) {
             let hash = self.mixer.of_slot(&slot);
             self.place(hash, slot);
         }
-    }
-
-    /// How far the slot at `index` is from its home.
-    fn distance(&self, index: usize) -> usize {
-        let home = self.home(self.mixer.of_slot(&self.slots[index]));
-        if index >= home { index - home } else { index + self.slots.len() - home }
     }
 
     /// The place in the array that a hash is as far along as among all hashes.

@@ -50,6 +50,8 @@ impl ShortKey {
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Shortener {
     keys: [u64; WORDS],
+    /// What the pairs from the so-manieth on come to where there are no bytes for them.
+    without: [u128; WORDS / 2 + 1],
 }
 
 /// Words of the longest hash behind its raw bytes, in pairs.
@@ -58,7 +60,13 @@ const WORDS: usize = 8;
 impl Shortener {
     pub(crate) fn new(salt: u64) -> Self {
         let mut state = salt;
-        Self { keys: std::array::from_fn(|_| split_mix(&mut state)) }
+        let keys: [u64; WORDS] = std::array::from_fn(|_| split_mix(&mut state));
+        let mut without = [0; WORDS / 2 + 1];
+        for pair in (0..WORDS / 2).rev() {
+            let of_pair = product(0, 0, &keys[2 * pair..]);
+            without[pair] = of_pair.wrapping_add(without[pair + 1]);
+        }
+        Self { keys, without }
     }
 
     pub(crate) fn key(&self, partition: u16, key: &RecordKey) -> ShortKey {
@@ -66,9 +74,14 @@ impl Shortener {
     }
 
     pub(crate) fn shorten(&self, partition: u16, hash: &[u8], size_bytes: u64) -> ShortKey {
-        let (raw, rest) = hash.split_at(hash.len().min(RAW_BYTES));
         let mut prefix = [0; PREFIX_BYTES];
-        prefix[..raw.len()].copy_from_slice(raw);
+        let rest = if let Some((raw, rest)) = hash.split_first_chunk::<RAW_BYTES>() {
+            prefix[..RAW_BYTES].copy_from_slice(raw);
+            rest
+        } else {
+            prefix[..hash.len()].copy_from_slice(hash);
+            &[]
+        };
         prefix[RAW_BYTES..].copy_from_slice(&self.fold(rest).to_le_bytes());
         ShortKey { partition, prefix, size_bytes }
     }
@@ -76,19 +89,29 @@ impl Shortener {
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
     fn fold(&self, rest: &[u8]) -> u64 {
         let mut words = [0; WORDS];
-        for (word, bytes) in words.iter_mut().zip(rest.chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            *word = u64::from_le_bytes(eight);
+        let (eights, last) = rest.as_chunks::<8>();
+        for (word, eight) in words.iter_mut().zip(eights) {
+            *word = u64::from_le_bytes(*eight);
         }
-        let mut sum = 0_u128;
-        for (pair, keys) in words.chunks_exact(2).zip(self.keys.chunks_exact(2)) {
-            let left = pair[0].wrapping_add(keys[0]);
-            let right = pair[1].wrapping_add(keys[1]);
-            sum = sum.wrapping_add(u128::from(left) * u128::from(right));
+        if let Some(word) = words.get_mut(eights.len()).filter(|_| !last.is_empty()) {
+            // Read with bytes that come before, which is cheaper than byte by byte.
+            *word = rest.last_chunk::<8>().map_or_else(
+                || last.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+                |eight| u64::from_le_bytes(*eight) >> (64 - 8 * last.len()),
+            );
+        }
+        let pairs = (rest.len().div_ceil(16)).min(WORDS / 2);
+        let mut sum = self.without[pairs];
+        for (pair, keys) in words.chunks_exact(2).zip(self.keys.chunks_exact(2)).take(pairs) {
+            sum = sum.wrapping_add(product(pair[0], pair[1], keys));
         }
         (sum as u64) ^ ((sum >> 64) as u64)
     }
+}
+
+/// What a pair of words adds to the sum, with its keys.
+fn product(left: u64, right: u64, keys: &[u64]) -> u128 {
+    u128::from(left.wrapping_add(keys[0])) * u128::from(right.wrapping_add(keys[1]))
 }
 
 /// The next of a sequence of well-mixed numbers (Steele, Lea, Flood 2014).
@@ -180,9 +203,10 @@ impl Slot {
         }
     }
 
-    /// Something of the slot, for the sake of having read it.
+    /// Something of both ends of the slot, for the sake of having read it.
+    #[inline]
     pub(crate) fn glance(&self) -> u32 {
-        self.recency_s.load(Ordering::Relaxed)
+        self.recency_s.load(Ordering::Relaxed) ^ u32::from(self.logical_size_bytes[5])
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -315,6 +339,22 @@ pub(crate) fn from_six(six: [u8; 6]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shortened_keys_stay_what_they_are_in_directories_that_exist() {
+        let hash: Vec<u8> = (0..64).collect();
+        let check = |length: usize, expect: u64| {
+            let short = Shortener::new(5).shorten(1, &hash[..length], 7);
+            let folded = u64::from_le_bytes(*short.prefix.last_chunk().unwrap());
+            assert_eq!(folded, expect, "{length} B: {folded:#x}");
+            assert_eq!(short.prefix[..RAW_BYTES], hash[..RAW_BYTES]);
+        };
+        check(16, 0x57E6_2535_06EA_9581);
+        check(20, 0xC327_C87D_C94A_49C9);
+        check(32, 0xE841_B289_38D5_9F13);
+        check(48, 0x91B8_496A_2E35_B0C9);
+        check(64, 0x8C38_D23E_7322_BA3E);
+    }
 
     #[test]
     fn no_byte_of_a_hash_is_left_out_and_each_directory_shortens_in_its_own_way() {

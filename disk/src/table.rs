@@ -7,14 +7,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use crate::shard::{Mixer, Shard};
+use crate::shard::{Mixer, Probe, Shard};
 use crate::slot::{Entry, Location, ShortKey, Slot};
 
 /// Shards of a table.
 pub(crate) const SHARDS: usize = 256;
 /// Keys that are looked up at the same time: enough to wait for memory once instead of each time, few enough to stay in
 /// the first cache.
-const GROUP: usize = 32;
+const GROUP: usize = 64;
 
 /// The index in memory.
 #[derive(Debug)]
@@ -78,25 +78,32 @@ impl Table {
     pub(crate) fn touch_all(&self, keys: &[ShortKey], now_s: u32) -> Vec<bool> {
         let mut found = vec![false; keys.len()];
         let mut seen = 0;
+        let mut shards: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
         for group in by_shard(keys).chunks(GROUP) {
-            let mut shards: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
-            // The key's place in `shards`, and its hash.
-            let mut searches = [(0, 0); GROUP];
+            // The key's place in `shards`, and how far its search is; `None` where that has ended.
+            let mut searches = [(0, None::<Probe>); GROUP];
             for (search, index) in searches.iter_mut().zip(group) {
-                let key = &keys[*index];
+                let key = &keys[*index as usize];
                 if shards.last().is_none_or(|last| last.number() != key.prefix[0]) {
                     // A writer holds one lock at a time and waits for none, so holding several for reading ends.
                     shards.push(self.shard(key).read());
                 }
-                *search = (shards.len() - 1, self.hash(key));
+                let shard = shards.len() - 1;
+                let (probe, mark) = shards[shard].begin(self.hash(key));
+                seen ^= u32::from(mark);
+                *search = (shard, Some(probe));
             }
-            for (shard, hash) in &searches[..group.len()] {
-                seen ^= shards[*shard].warm(*hash);
+            for (shard, probe) in &mut searches[..group.len()] {
+                let next = probe.and_then(|probe| shards[*shard].next(probe));
+                seen ^= next.map_or(0, |(_, glance)| glance);
+                *probe = next.map(|(probe, _)| probe);
             }
-            for ((shard, hash), index) in searches.iter().zip(group) {
-                let slot = shards[*shard].find(*hash, |slot| slot.is(&keys[*index]));
-                found[*index] = slot.inspect(|slot| slot.touch(now_s)).is_some();
+            for ((shard, probe), index) in searches.iter().zip(group) {
+                let key = &keys[*index as usize];
+                let slot = probe.and_then(|probe| shards[*shard].end(probe, |slot| slot.is(key)));
+                found[*index as usize] = slot.inspect(|slot| slot.touch(now_s)).is_some();
             }
+            shards.clear();
         }
         std::hint::black_box(seen);
         found
@@ -150,6 +157,13 @@ impl Table {
         }
     }
 
+    /// Notes that the log may hold an older record of a key; says whether there is one at all in the table.
+    pub(crate) fn note_older(&self, key: &ShortKey) -> bool {
+        let mut shard = self.shard(key).write();
+        let found = shard.find_mut(self.hash(key), |slot| slot.is(key));
+        found.map(Slot::note_older).is_some()
+    }
+
     /// Whether the log may hold an older record of a key that still is where the caller saw it.
     pub(crate) fn has_older(&self, key: &ShortKey, location: Location) -> bool {
         let shard = self.shard(key).read();
@@ -172,6 +186,12 @@ impl Table {
     /// Shows all entries, a shard at a time; each shard is locked for readers meanwhile.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Entry)) {
         self.for_each_slot(|slot, shard| visit(&slot.entry(shard)));
+    }
+
+    /// Shows the entries of one shard, which is locked for readers meanwhile.
+    pub(crate) fn for_each_in(&self, shard: usize, mut visit: impl FnMut(&Entry)) {
+        let shard = self.shards[shard].read();
+        shard.iter().for_each(|slot| visit(&slot.entry(shard.number())));
     }
 
     /// Shows all slots and the shards they are in, a shard at a time.
@@ -208,21 +228,20 @@ impl Table {
 }
 
 /// The places of the keys, those of one shard together.
-fn by_shard(keys: &[ShortKey]) -> Vec<usize> {
-    let mut ends = [0; SHARDS];
+fn by_shard(keys: &[ShortKey]) -> Vec<u32> {
+    let mut places = [0_u32; SHARDS];
     for key in keys {
-        ends[usize::from(key.prefix[0])] += 1;
+        places[usize::from(key.prefix[0])] += 1;
     }
-    let mut end = 0;
-    for shard in &mut ends {
-        end += *shard;
-        *shard = end;
+    let mut begin = 0;
+    for place in &mut places {
+        begin += std::mem::replace(place, begin);
     }
     let mut order = vec![0; keys.len()];
-    for (index, key) in keys.iter().enumerate().rev() {
-        let end = &mut ends[usize::from(key.prefix[0])];
-        *end -= 1;
-        order[*end] = index;
+    for (index, key) in (0..).zip(keys) {
+        let place = &mut places[usize::from(key.prefix[0])];
+        order[*place as usize] = index;
+        *place += 1;
     }
     order
 }

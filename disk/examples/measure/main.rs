@@ -1,11 +1,12 @@
 //! Prints what the engine does on this machine: `cargo run --release -p larder-disk --example measure -- DIR [WHAT …]`.
 //!
 //! DIR must not exist; it is filled and left behind for a look. Without WHAT it does all but the corpus:
-//! `blobs`, `stalls`, `old-way`, `index=RECORDS` (blobs of 100 B to 1 KiB and as many action results; each start in a process
+//! `blobs`, `stalls`, `eviction=RECORDS` (a store so full that it evicts), `old-way`, `index=RECORDS` (blobs of 100 B to 1 KiB and as many action results; each start in a process
 //! of its own), `corpus=FOLDER` (stores all files in it).
 
 mod blobs;
 mod corpus;
+mod eviction;
 mod index;
 mod old_way;
 mod stalls;
@@ -44,12 +45,15 @@ fn main() -> Outcome {
     std::fs::create_dir(dir)?;
     let mut wanted: Vec<String> = arguments.collect();
     if wanted.is_empty() {
-        wanted = ["blobs", "stalls", "old-way", "index=1000000"].map(str::to_owned).to_vec();
+        wanted = ["blobs", "stalls", "eviction=2000000", "old-way", "index=1000000"]
+            .map(str::to_owned)
+            .to_vec();
     }
     for what in wanted {
         match what.split_once('=').unwrap_or((&what, "")) {
             ("blobs", _) => blobs(dir)?,
             ("stalls", _) => stalls::reads_beside_syncs(&dir.join("stalls"))?,
+            ("eviction", records) => eviction::stalls(&dir.join("eviction"), records.parse()?)?,
             ("old-way", _) => old_way::compare(dir)?,
             ("index", records) => index::opens(&dir.join("index"), records.parse()?)?,
             ("corpus", folder) => corpus::stored(dir, Path::new(folder))?,

@@ -63,7 +63,8 @@ impl Round {
     /// How long to wait for a round that begins so long after the last one; `None` when there is something to do now.
     pub(super) fn due_in(&self, every: Duration) -> Option<Duration> {
         let Bookmark { begun_unix_ms, .. } = self.bookmark;
-        if begun_unix_ms == 0 || self.bookmark.is_under_way() {
+        // One that found nothing to check puts off none.
+        if begun_unix_ms == 0 || self.bookmark.is_under_way() || self.bookmark.records == 0 {
             return None;
         }
         // A clock that was set back must not put off the next round for years.

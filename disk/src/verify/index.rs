@@ -57,7 +57,7 @@ impl Verifier<'_> {
                     reading.close();
                     break;
                 }
-                Some(Said::File(_)) => continue,
+                Some(Said::File(_) | Said::Dead(_)) => continue,
                 Some(Said::Items(items)) => items,
             };
             for (pack, offset) in items.iter().filter_map(|item| lost_at(item, mark, ends)) {

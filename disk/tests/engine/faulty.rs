@@ -138,6 +138,9 @@ impl IoFile for FaultyFile {
         }
         Err(io::Error::from_raw_os_error(fault.errno))
     }
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        self.file.forget_cached(offset, length_bytes);
+    }
     fn len_bytes(&self) -> io::Result<u64> {
         self.file.len_bytes()
     }

@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod full;
 mod gated;
 mod keeping;
 mod loading;

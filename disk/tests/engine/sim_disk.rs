@@ -510,6 +510,8 @@ impl IoFile for SimFile {
         })
     }
 
+    fn forget_cached(&self, _offset: u64, _length_bytes: u64) {}
+
     fn len_bytes(&self) -> io::Result<u64> {
         self.with(None, |file, _| Ok(file.now.len() as u64))
     }

@@ -5,14 +5,19 @@ use std::fmt::{Debug, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use larder_disk::Engine;
+use larder_disk::{DiskError, DiskErrorClass, Engine};
 use parking_lot::Mutex;
 use tempfile::{TempDir, tempdir};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::support::{blob_files, copy_dir, get, noise, open, pack_files, put_blob, put_large};
+use crate::faulty::EROFS;
+use crate::sim_disk::{Plan, SimDisk};
+use crate::support::{
+    action_key, blob_files, blob_key, copy_dir, get, noise, open, options, pack_files, put,
+    put_blob, put_large,
+};
 
 /// Keeps what this thread logs.
 #[derive(Clone, Default, Debug)]
@@ -141,4 +146,56 @@ fn a_layout_that_names_another_salt_than_the_packs_costs_nothing() {
         drop(engine);
         assert!(std::fs::read(dir.path().join("LAYOUT")).unwrap() == written);
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_read() {
+    let dir = tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let disk = SimDisk::new(&data_dir);
+    let open = || {
+        let engine = Engine::open(options(&data_dir), Arc::new(disk.clone()));
+        engine.inspect(Engine::wait_loaded)
+    };
+    let engine = open().unwrap();
+    let small = put_blob(&engine, b"stored before");
+    let large = put_large(&engine, &noise(1, 2 << 20));
+    let result = action_key("run before");
+    put(&engine, &result, b"a result").unwrap();
+    put(&engine, &result, b"a later result").unwrap();
+    let removed = put_blob(&engine, b"removed before");
+    assert!(engine.remove(&removed).unwrap());
+    drop(engine);
+    // The second time the index is gone, which is of no use anyway.
+    for _ in 0..2 {
+        disk.plan(Plan::FailsFrom(0, EROFS));
+        let engine = open().unwrap();
+        assert_eq!(get(&engine, &small).unwrap().unwrap(), b"stored before");
+        assert!(get(&engine, &large).unwrap().unwrap() == noise(1, 2 << 20));
+        assert_eq!(get(&engine, &result).unwrap().unwrap(), b"a later result");
+        assert_eq!(get(&engine, &removed).unwrap(), None);
+        assert!(engine.usage().writes_refused);
+        assert!(*engine.writes_refused().borrow());
+        let refused = [
+            put(&engine, &blob_key(b"new"), b"new").unwrap_err(),
+            put(&engine, &result, b"another").unwrap_err(),
+            engine.create(&blob_key(&noise(2, 2 << 20))).unwrap_err(),
+            engine.remove(&small).unwrap_err(),
+        ];
+        for error in refused {
+            assert_eq!(error.class(), DiskErrorClass::Capacity, "{error:?}");
+            assert!(matches!(error, DiskError::ReadOnly { .. }), "{error:?}");
+        }
+        drop(engine);
+        let _ = std::fs::remove_dir_all(data_dir.join("index"));
+    }
+    disk.plan(Plan::Works);
+    let engine = open().unwrap();
+    assert!(!engine.usage().writes_refused);
+    put_blob(&engine, b"new");
+    assert_eq!(get(&engine, &result).unwrap().unwrap(), b"a later result");
+    // What is no data directory cannot be made one.
+    disk.plan(Plan::FailsFrom(0, EROFS));
+    let absent = options(&dir.path().join("absent"));
+    assert!(Engine::open(absent, Arc::new(disk.clone())).is_err());
 }

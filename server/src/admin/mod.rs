@@ -87,7 +87,7 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     let phase = admin.lifecycle.phase();
     let refuses_writes = admin.store.get().is_some_and(|store| (store.usage)().writes_refused);
     if phase == Phase::Serving && refuses_writes {
-        let text = "serving reads only: writes are refused since a sync failed; restart it\n";
+        let text = "serving reads only: writes are refused since a sync failed, or since the data directory cannot be written; the log says which\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     }
     let status = match phase {

@@ -4,6 +4,7 @@ mod banner;
 mod serve;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -17,10 +18,9 @@ use larder_disk::Repair;
 use self::serve::ServeError;
 use self::verify::{Verdict, VerifyError};
 use crate::config::settings_toml;
-use crate::config::{Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources};
-
-/// The environment's `--config`.
-const CONFIG_VARIABLE: &str = "LARDER_CONFIG";
+use crate::config::{
+    CONFIG_VARIABLE, Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources,
+};
 
 /// Wrong use, or settings that are wrong.
 const USAGE: u8 = 2;
@@ -43,15 +43,14 @@ enum CliError {
     Output(#[from] io::Error),
 }
 
-/// Runs `larder` with these arguments, the program's name first; `variable` looks into the
-/// environment, which nothing below reads.
+/// Runs `larder` with these arguments, the program's name first, in this environment, which nothing below reads.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
-    variable: impl Fn(&str) -> Option<String>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> ExitCode {
     let outcome = match command().try_get_matches_from(arguments) {
         Ok(matches) => match matches.subcommand() {
-            Some(("serve", matches)) => serve(matches, variable),
+            Some(("serve", matches)) => serve(matches, environment),
             Some(("check-config", matches)) => check_config(matches),
             Some(("verify", matches)) => verify(matches),
             _ => unreachable!("clap lets no other command through"),
@@ -83,7 +82,15 @@ fn line(error: &CliError) -> String {
     line
 }
 
-fn serve(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Result<(), CliError> {
+fn serve(
+    matches: &ArgMatches,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(), CliError> {
+    // What is no text is no value of any setting, and is shown as near as can be.
+    let texts = environment.into_iter().map(|(name, value)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    });
+    let variables: BTreeMap<String, String> = texts.collect();
     let mut sources = Sources::default();
     for setting in SETTINGS {
         if let Some(texts) = matches.get_many::<String>(setting.key) {
@@ -91,11 +98,11 @@ fn serve(matches: &ArgMatches, variable: impl Fn(&str) -> Option<String>) -> Res
             sources.set(Origin::Flag, setting.key, texts.join(","));
         }
     }
-    sources.add_environment(&variable);
     let named = matches.get_one::<PathBuf>("config").cloned();
-    if let Some(path) = named.or_else(|| variable(CONFIG_VARIABLE).map(PathBuf::from)) {
+    if let Some(path) = named.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from)) {
         sources.add_file(&path);
     }
+    sources.add_environment(variables);
     let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Settings)?;
     serve::serve(&config)?;
     Ok(())

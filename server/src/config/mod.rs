@@ -28,7 +28,7 @@ pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
 pub use self::settings::{Fallback, SETTINGS, Setting};
 pub use self::size::{ByteSize, ByteSizeError};
-pub use self::sources::Sources;
+pub use self::sources::{CONFIG_VARIABLE, Sources};
 pub use self::text::{example_toml, settings_toml};
 use self::value::{DurabilityWord, Value};
 use crate::fetch::FetchSettings;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use larder_protos::DigestFunction;
 
 use super::settings::{SETTINGS, Setting};
+use super::sources::VARIABLES;
 
 /// Where a value came from, strongest first.
 #[derive(Clone, Eq, PartialEq, Ord, PartialOrd, Debug)]
@@ -57,6 +58,12 @@ pub enum Problem {
     Unknown {
         /// The name.
         key: String,
+    },
+    /// A variable of the environment that is named like a setting's, and is none.
+    #[error("{name}: unknown setting{}", DidYouMeanVariable(name))]
+    UnknownVariable {
+        /// The name.
+        name: String,
     },
     /// A table, an array or a date where one value belongs.
     #[error("{key}: {found} where one value belongs")]
@@ -168,8 +175,30 @@ struct DidYouMean<'a>(&'a str);
 /// Edits that still count as a slip of the finger.
 const SLIP_EDITS_MAX: usize = 3;
 
+/// The same for a variable.
+struct DidYouMeanVariable<'a>(&'a str);
+
 impl fmt::Display for DidYouMean<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.setting() {
+            Some(setting) => write!(f, "; did you mean {}?", setting.key),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for DidYouMeanVariable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.0.strip_prefix(VARIABLES).unwrap_or(self.0).to_ascii_lowercase();
+        match DidYouMean(&key).setting() {
+            Some(setting) => write!(f, "; did you mean {}?", setting.variable()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl DidYouMean<'_> {
+    fn setting(&self) -> Option<&'static Setting> {
         // `capacity` and `hot-capacity` are not few edits away from `hot.capacity`, but meant.
         let flag = self.0.replace(['.', '_'], "-");
         let by_form = SETTINGS.iter().find(|setting| {
@@ -181,10 +210,7 @@ impl fmt::Display for DidYouMean<'_> {
             let nearest = distances.min_by_key(|(distance, _)| *distance);
             nearest.filter(|(distance, _)| *distance <= SLIP_EDITS_MAX).map(|(_, setting)| setting)
         };
-        match by_form.or_else(by_edits) {
-            Some(setting) => write!(f, "; did you mean {}?", setting.key),
-            None => Ok(()),
-        }
+        by_form.or_else(by_edits)
     }
 }
 

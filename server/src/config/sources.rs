@@ -9,6 +9,12 @@ use super::problem::{Origin, Problem};
 use super::settings::{SETTINGS, Setting};
 use crate::bounded_read::bounded_read;
 
+/// The environment's `--config`.
+pub const CONFIG_VARIABLE: &str = "LARDER_CONFIG";
+
+/// What all variables of this program begin with.
+pub(super) const VARIABLES: &str = "LARDER_";
+
 /// A longer configuration file is a mistake, such as `--config` with the path of a log.
 const FILE_LIMIT_BYTES: u64 = 1 << 20;
 
@@ -31,12 +37,16 @@ impl Sources {
         }
     }
 
-    /// Takes each setting's variable out of the environment. Other variables that begin with
-    /// `LARDER_` are left alone: Kubernetes sets some for a service named `larder`.
-    pub fn add_environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
-        for setting in SETTINGS {
-            if let Some(text) = variable(&setting.variable()) {
-                self.set(Origin::Environment, setting.key, text);
+    /// Takes what begins with `LARDER_` out of the environment. What no setting has becomes a problem, except
+    /// [`CONFIG_VARIABLE`] and what Kubernetes sets for a service named `larder` or `larder-…`.
+    pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        for (name, text) in variables {
+            if !name.starts_with(VARIABLES) || name == CONFIG_VARIABLE || is_of_kubernetes(&name) {
+                continue;
+            }
+            match SETTINGS.iter().find(|setting| setting.variable() == name) {
+                Some(setting) => self.set(Origin::Environment, setting.key, text),
+                None => self.problems.push(Problem::UnknownVariable { name }),
             }
         }
     }
@@ -120,6 +130,19 @@ fn is_list(key: &str) -> bool {
 /// A comma would make it two.
 fn item_text(item: &Value) -> Option<String> {
     item.as_str().filter(|text| !text.contains(',')).map(str::to_owned)
+}
+
+/// For each service there are `X_SERVICE_HOST`, `X_SERVICE_PORT`, `X_SERVICE_PORT_NAME`, `X_PORT` and `X_PORT_80_TCP` with
+/// `_PROTO`, `_PORT` and `_ADDR`. Source: "Environment variables" of a service in Kubernetes' documentation.
+fn is_of_kubernetes(name: &str) -> bool {
+    let of_port = |rest: &str| {
+        let rest = rest.trim_start_matches(|character: char| character.is_ascii_digit());
+        ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| rest.starts_with(protocol))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || name.ends_with("_PORT")
+        || name.split("_PORT_").skip(1).any(of_port)
 }
 
 fn is_section(name: &str) -> bool {

@@ -81,9 +81,8 @@ fn flags_over_environment_over_file_over_default() {
         if let Some(text) = in_file {
             sources.add_file(file(&format!("log.level = '{text}'")).path());
         }
-        sources.add_environment(|name| {
-            variable.filter(|_| name == "LARDER_LOG_LEVEL").map(str::to_owned)
-        });
+        let variable_pair = variable.map(|text| ("LARDER_LOG_LEVEL".to_owned(), text.to_owned()));
+        sources.add_environment(variable_pair);
         if let Some(text) = flag {
             sources.set(Origin::Flag, "log.level", text);
         }
@@ -99,7 +98,7 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
         let mut from_file = Sources::default();
         from_file.add_file(file(&format!("{} = ''", setting.key)).path());
         let mut from_environment = Sources::default();
-        from_environment.add_environment(|name| (name == setting.variable()).then(String::new));
+        from_environment.add_environment([(setting.variable(), String::new())]);
         for (sources, origin) in
             [(from_file, "/tmp"), (from_environment, setting.variable().as_str())]
         {
@@ -109,6 +108,40 @@ fn every_setting_is_read_from_the_file_and_from_the_environment() {
             assert!(problems.contains(&format!("(from {origin}")), "{problems}");
         }
     }
+}
+
+#[test]
+fn a_misspelt_variable_is_refused_unless_it_is_another_programs() {
+    let problems = |names: &[&str]| {
+        let mut sources = Sources::default();
+        let pairs = names.iter().map(|name| ((*name).to_owned(), "x".to_owned()));
+        sources.add_environment(pairs);
+        check(sources).err().unwrap_or_default()
+    };
+    assert_eq!(
+        problems(&["LARDER_MAX_SISE", "LARDER_HOT_CAPACITYY", "LARDER_FLUX_COMPENSATOR"]),
+        [
+            "LARDER_MAX_SISE: unknown setting; did you mean LARDER_MAX_SIZE?",
+            "LARDER_HOT_CAPACITYY: unknown setting; did you mean LARDER_HOT_CAPACITY?",
+            "LARDER_FLUX_COMPENSATOR: unknown setting",
+        ]
+    );
+    let others = [
+        "LARDERS",
+        "PATH",
+        "MY_LARDER_X",
+        "LARDER_CONFIG",
+        "LARDER_SERVICE_HOST",
+        "LARDER_SERVICE_PORT",
+        "LARDER_SERVICE_PORT_GRPC",
+        "LARDER_PORT",
+        "LARDER_PORT_8980_TCP",
+        "LARDER_PORT_8980_TCP_ADDR",
+        "LARDER_CACHE_SERVICE_HOST",
+        "LARDER_CACHE_PORT_53_UDP_PROTO",
+    ];
+    assert_eq!(problems(&others), [""; 0]);
+    assert_eq!(problems(&["LARDER_PORT_X"]).len(), 1);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::budget::BudgetError;
 use super::functions::FunctionError;
+use crate::telemetry::Throttle;
 
 /// How long a client should wait before it tries again to store what there was no room for.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -98,15 +99,25 @@ pub(crate) fn http_status<E: EdgeError>(error: E) -> (StatusCode, String) {
     (code, client_text(&error))
 }
 
+/// Refusals come as fast as clients ask: one line of each kind a second stands for all.
+static FOR_CAPACITY: Throttle = Throttle::new();
+static FOR_CORRUPT: Throttle = Throttle::new();
+static FOR_DEPENDENCY: Throttle = Throttle::new();
+
 /// ERROR means that a human must look; what callers do wrong is theirs to see.
 fn log<E: EdgeError>(error: &E) {
     let class = error.class();
     let error = Causes(error);
+    let throttled = |throttle: &Throttle| {
+        if let Some(suppressed) = throttle.admit() {
+            tracing::warn!(%error, suppressed, "request not served");
+        }
+    };
     match class {
         ErrorClass::Caller | ErrorClass::Interrupted => tracing::debug!(%error, "request refused"),
-        ErrorClass::Capacity | ErrorClass::Corrupt | ErrorClass::Dependency => {
-            tracing::warn!(%error, "request not served");
-        }
+        ErrorClass::Capacity => throttled(&FOR_CAPACITY),
+        ErrorClass::Corrupt => throttled(&FOR_CORRUPT),
+        ErrorClass::Dependency => throttled(&FOR_DEPENDENCY),
         ErrorClass::Internal => tracing::error!(%error, "request failed"),
     }
 }

@@ -61,6 +61,11 @@ pub(crate) fn download_bytes(size_bytes: u64) -> u64 {
     2 * size_bytes.min(READ_CHUNK_BYTES)
 }
 
+/// What the frame of a download takes that memory holds and the client takes as zstd.
+pub(crate) fn encoded_bytes(size_bytes: u64) -> u64 {
+    size_bytes.min(COLLECTED_BYTES)
+}
+
 /// The answer to a batch of reads: the blobs as they are stored, and the message made of them.
 pub(crate) fn batch_answer_bytes(size_bytes: u64) -> u64 {
     2 * size_bytes

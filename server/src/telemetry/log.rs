@@ -36,7 +36,9 @@ pub fn start_log(log: &Log) -> Result<LogStyle, LogError> {
         LogFormat::Human => LogStyle::Human,
         LogFormat::Auto | LogFormat::Json => LogStyle::Json,
     };
-    let filter = EnvFilter::builder().parse(log.level.as_str())?;
+    // The engine says what becomes of its index; sled's own lines about a full disk are ERRORs without end. A level that names
+    // sled counts nevertheless.
+    let filter = EnvFilter::builder().parse(format!("sled=off,{}", log.level.as_str()))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match style {
         LogStyle::Human => lines.compact().with_ansi(on_terminal).finish().try_init()?,

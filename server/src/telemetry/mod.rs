@@ -9,6 +9,7 @@ mod method;
 mod observe;
 mod process;
 mod rpc_metrics;
+mod throttle;
 mod usage;
 
 pub use self::fetches::FetchMetrics;
@@ -18,6 +19,7 @@ pub use self::log::{LogError, LogStyle, start_log};
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture};
 pub use self::process::register_process;
 pub use self::rpc_metrics::RpcMetrics;
+pub(crate) use self::throttle::Throttle;
 pub use self::usage::UsageMetrics;
 
 #[cfg(test)]

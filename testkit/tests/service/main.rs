@@ -14,6 +14,7 @@ mod find_missing;
 mod get_tree;
 mod hostile;
 mod http_cache;
+mod http_negotiation;
 mod memory;
 mod memory_of_trees;
 mod origin;

@@ -122,3 +122,12 @@ fn the_next_round_begins_when_it_is_due() {
     round.begin_or_go_on();
     assert_eq!(round.totals().records, 0, "a new round begins anew");
 }
+
+#[test]
+fn a_round_that_found_nothing_does_not_put_off_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut round = round(dir.path(), u32::MAX);
+    round.begin_or_go_on();
+    round.run(&mut |_| {}).unwrap();
+    assert_eq!(round.due_in(HOUR), None);
+}

@@ -134,6 +134,8 @@ impl<'a> Batch<'a> {
         {
             return Ok((frame.clone(), compressor::Value::Zstd));
         }
+        // Plain bytes are always acceptable. What is plain here lies in memory so, or was not worth encoding when it was stored:
+        // to encode it for each batch would cost more than the network saves on blobs of this size.
         let data = payload.into_bytes(MAX_BATCH_BYTES).await.map_err(grpc_status)?;
         Ok((data, compressor::Value::Identity))
     }

@@ -77,7 +77,7 @@ impl HttpCache {
             (&Method::GET | &Method::HEAD, Kind::Blob) => download::blob(&target, &request).await,
             // To HEAD, hyper answers with the length alone.
             (&Method::GET | &Method::HEAD, Kind::ActionResult) => {
-                download::action_result(&target).await
+                download::action_result(&target, &request).await
             }
             (&Method::PUT, Kind::Blob) => upload::blob(&target, request).await,
             (&Method::PUT, Kind::ActionResult) => upload::action_result(&target, request).await,

@@ -3,25 +3,29 @@
 use std::sync::Arc;
 
 use ::http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    RANGE, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, VARY,
 };
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use ::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
-use larder_cas::{Encoding, Payload, RequestCx, RequestMemory};
+use larder_cas::{Encoding, Payload, RequestCx, RequestMemory, blocking, zstd_codec};
 use larder_protos::Digest;
 use tonic::body::Body;
 
+use super::accept::Accepted;
 use super::body::CacheRequest;
-use super::cache::{Target, bare, refusal};
+use super::cache::{Target, bare, refusal, text};
+use super::conditions::{Condition, Tag};
 use super::range::Wanted;
 use crate::edge::budget::Hold;
 use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
-use crate::edge::working_set::{download_bytes, message_bytes};
+use crate::edge::working_set::{download_bytes, encoded_bytes, message_bytes};
+
+/// What answers depend on beside their path.
+const VARIES_BY: &str = "accept-encoding";
 
 /// The blob, or the range of it that is asked for.
 pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
@@ -39,58 +43,109 @@ pub(super) async fn blob_of(
     digest: Digest,
     request: &CacheRequest,
 ) -> Response<Body> {
+    let (headers, tag) = (request.headers(), Tag::of(digest.hash()));
+    match tag.condition(headers) {
+        Condition::Met => {}
+        Condition::NotModified => return tagged(bare(StatusCode::NOT_MODIFIED), tag.strong()),
+        Condition::Failed => return tagged(bare(StatusCode::PRECONDITION_FAILED), tag.strong()),
+    }
+    let accepted = Accepted::of(headers);
+    if !accepted.identity && !accepted.zstd {
+        return not_acceptable();
+    }
     let size_bytes = digest.size_bytes();
-    let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
-    let wanted = header.map_or(Wanted::Whole, |header| Wanted::parse(header, size_bytes));
+    let wanted = wanted(request, &tag, accepted, size_bytes);
     if wanted == Wanted::Unsatisfiable {
-        let mut response = bare(StatusCode::RANGE_NOT_SATISFIABLE);
+        let mut response = tagged(bare(StatusCode::RANGE_NOT_SATISFIABLE), tag.strong());
         insert(&mut response, CONTENT_RANGE, &format!("bytes */{size_bytes}"));
         return response;
     }
-    if request.method() == Method::HEAD {
-        let mut response = bare(StatusCode::OK);
+    let takes_zstd = wanted == Wanted::Whole && accepted.zstd;
+    if request.method() == Method::HEAD && !takes_zstd {
+        let mut response = tagged(bare(StatusCode::OK), tag.strong());
         describe(&mut response, Some(size_bytes));
         return response;
     }
-    let takes_zstd = wanted == Wanted::Whole && accepts_zstd(request.headers());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let key = partition.blob(digest);
-    let sent_bytes = match wanted {
-        Wanted::Part { first, last } => last - first + 1,
-        Wanted::Whole | Wanted::Unsatisfiable => size_bytes,
+    let needed_bytes = match wanted {
+        Wanted::Part { first, last } => download_bytes(last - first + 1),
+        _ if takes_zstd => download_bytes(size_bytes) + encoded_bytes(size_bytes),
+        _ => download_bytes(size_bytes),
     };
-    let hold = match shared.budget.hold(download_bytes(sent_bytes)).await {
+    let hold = match shared.budget.hold(needed_bytes).await {
         Ok(hold) => hold,
         Err(error) => return refusal(error),
     };
-    match shared.blobs.get(&cx, &key, wanted.byte_range()).await {
-        Ok(Some(payload)) => {
-            let payload = if takes_zstd { payload } else { payload.into_raw() };
-            held(respond(payload, wanted, size_bytes), hold)
+    let found = shared.blobs.get(&cx, &key, wanted.byte_range()).await;
+    let payload = match found {
+        Ok(Some(payload)) if takes_zstd && accepted.identity => {
+            payload.into_smaller(shared.zstd_level).await
+        }
+        Ok(Some(payload)) if takes_zstd => Ok(payload.into_zstd(shared.zstd_level)),
+        Ok(Some(payload)) => Ok(payload.into_raw()),
+        Ok(None) => return bare(StatusCode::NOT_FOUND),
+        Err(error) => return refusal(error),
+    };
+    match payload {
+        Ok(payload) => {
+            let is_zstd = payload.encoding() == Encoding::Zstd;
+            let tag = if is_zstd { tag.weak() } else { tag.strong() };
+            held(tagged(respond(payload, wanted, size_bytes), tag), hold)
+        }
+        Err(error) => refusal(error),
+    }
+}
+
+/// The action result, if everything that it names is present.
+pub(super) async fn action_result(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
+    let accepted = Accepted::of(request.headers());
+    if !accepted.identity && !accepted.zstd {
+        return not_acceptable();
+    }
+    let key = target.partition.action(target.hash);
+    let hold = target.shared.budget.nothing();
+    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(&hold)));
+    match target.shared.actions.get(&cx, &key).await {
+        Ok(Some(entry)) => {
+            let mut body = entry.encoded().clone();
+            if let Err(error) = hold.cover(message_bytes(body.len() as u64)).await {
+                return refusal(error);
+            }
+            // They are small, and most clients would only decode them: encoded only for those who insist.
+            if !accepted.identity {
+                let (size_bytes, level) = (body.len(), target.shared.zstd_level);
+                let encode = move || zstd_codec::encode(&body, level);
+                body = match blocking::run_sized(size_bytes, encode).await {
+                    Ok(frame) => frame,
+                    Err(error) => return refusal(error),
+                };
+            }
+            let length_bytes = body.len() as u64;
+            let mut response = Response::new(Body::new(Full::new(body)));
+            describe(&mut response, Some(length_bytes));
+            if !accepted.identity {
+                insert(&mut response, CONTENT_ENCODING, "zstd");
+            }
+            held(response, hold)
         }
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),
     }
 }
 
-/// The action result, if everything that it names is present.
-pub(super) async fn action_result(target: &Target<'_>) -> Response<Body> {
-    let key = target.partition.action(target.hash);
-    let hold = target.shared.budget.nothing();
-    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(&hold)));
-    match target.shared.actions.get(&cx, &key).await {
-        Ok(Some(entry)) => {
-            let encoded = entry.encoded().clone();
-            let size_bytes = encoded.len() as u64;
-            if let Err(error) = hold.cover(message_bytes(size_bytes)).await {
-                return refusal(error);
-            }
-            let mut response = Response::new(Body::new(http_body_util::Full::new(encoded)));
-            describe(&mut response, Some(size_bytes));
-            held(response, hold)
+/// The part that is asked for. Only GET has parts, and only of the bytes themselves.
+fn wanted(request: &CacheRequest, tag: &Tag, accepted: Accepted, size_bytes: u64) -> Wanted {
+    let headers = request.headers();
+    match headers.get(RANGE).and_then(|range| range.to_str().ok()) {
+        Some(range)
+            if request.method() == Method::GET
+                && accepted.identity
+                && tag.allows_range(headers) =>
+        {
+            Wanted::parse(range, size_bytes)
         }
-        Ok(None) => bare(StatusCode::NOT_FOUND),
-        Err(error) => refusal(error),
+        _ => Wanted::Whole,
     }
 }
 
@@ -104,7 +159,7 @@ fn respond(payload: Payload, wanted: Wanted, whole_bytes: u64) -> Response<Body>
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     describe(&mut response, length_bytes);
     if zstd {
-        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+        insert(&mut response, CONTENT_ENCODING, "zstd");
     }
     if let Wanted::Part { first, last } = wanted {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -113,12 +168,28 @@ fn respond(payload: Payload, wanted: Wanted, whole_bytes: u64) -> Response<Body>
     response
 }
 
+/// Nothing that there is may be sent.
+fn not_acceptable() -> Response<Body> {
+    let words = "accept-encoding rules out identity, and zstd, which is all there is beside it";
+    let mut response = text(StatusCode::NOT_ACCEPTABLE, words);
+    response.headers_mut().insert(VARY, HeaderValue::from_static(VARIES_BY));
+    response
+}
+
+/// With what caches and resumed downloads go by.
+fn tagged(mut response: Response<Body>, tag: HeaderValue) -> Response<Body> {
+    let headers = response.headers_mut();
+    headers.insert(ETAG, tag);
+    headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
+    response
+}
+
 /// The headers that every body has.
 fn describe(response: &mut Response<Body>, length_bytes: Option<u64>) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
     if let Some(length_bytes) = length_bytes {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length_bytes));
     }
@@ -127,38 +198,4 @@ fn describe(response: &mut Response<Body>, length_bytes: Option<u64>) {
 fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
     let value = HeaderValue::from_str(value).expect("digits and ASCII words");
     response.headers_mut().insert(name, value);
-}
-
-/// Whether zstd is listed and not ruled out by a weight of zero.
-fn accepts_zstd(headers: &HeaderMap) -> bool {
-    let listed = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    listed.flat_map(|codings| codings.split(',')).any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight.trim().trim_start_matches("q=");
-        let ruled_out = weight.parse().is_ok_and(|weight: f32| weight <= 0.0);
-        name.trim().eq_ignore_ascii_case("zstd") && !ruled_out
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(accept_encoding: &'static str, expect: bool) {
-        let value = HeaderValue::from_static(accept_encoding);
-        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, value)]);
-        assert_eq!(accepts_zstd(&headers), expect, "{accept_encoding:?}");
-    }
-
-    #[test]
-    fn zstd_is_sent_where_it_is_accepted() {
-        check("zstd", true);
-        check("gzip, ZSTD;q=0.5", true);
-        check("gzip,zstd ;q=1", true);
-        check("zstd;q=0", false);
-        check("zstd;q=0.000", false);
-        check("gzip, deflate", false);
-        check("", false);
-        check("*", false);
-    }
 }

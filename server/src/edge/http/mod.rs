@@ -1,9 +1,11 @@
 //! The HTTP/1.1 cache that Bazel and curl speak, `GET|HEAD|PUT /{instance/}{ac|cas}/{hex}`, and beside it the dialects of
 //! other tools, each in a keyspace of its own.
 
+mod accept;
 mod body;
 mod cache;
 mod claims;
+mod conditions;
 mod dialect;
 mod download;
 mod entry;

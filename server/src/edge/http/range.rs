@@ -17,9 +17,9 @@ impl Wanted {
     /// Reads the header for a body of `size_bytes`. Source: RFC 9110, 14.2.
     pub(crate) fn parse(header: &str, size_bytes: u64) -> Self {
         let Some((first, last)) = header
-            .strip_prefix("bytes=")
-            .filter(|ranges| !ranges.contains(','))
-            .and_then(|range| range.trim().split_once('-'))
+            .split_once('=')
+            .filter(|(unit, ranges)| unit.eq_ignore_ascii_case("bytes") && !ranges.contains(','))
+            .and_then(|(_, range)| range.trim().split_once('-'))
         else {
             return Self::Whole;
         };
@@ -48,8 +48,10 @@ impl Wanted {
     }
 }
 
+/// `None` for what is no number. One that is beyond everything is beyond this too.
 fn number(digits: &str) -> Option<u64> {
-    digits.bytes().all(|digit| digit.is_ascii_digit()).then(|| digits.parse().ok())?
+    let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -78,6 +80,9 @@ mod tests {
         check("bytes=-", 10, Whole);
         check("bytes=+1-2", 10, Whole);
         check("items=0-4", 10, Whole);
-        check("bytes=0-18446744073709551616", 10, Whole);
+        check("bytes=0-18446744073709551616", 10, Part { first: 0, last: 9 });
+        check("bytes=18446744073709551616-", 10, Unsatisfiable);
+        check("Bytes=1-2", 10, Part { first: 1, last: 2 });
+        check("bytes", 10, Whole);
     }
 }
