@@ -17,6 +17,9 @@ use project::{Caches, Project};
 pub(crate) const NAME: &str = "buildstream";
 
 const VERSION: &str = "BuildStream==2.8.1";
+/// A case: the lab, the client's folder and its own.
+type Case = fn(&Lab, &Path, &Path) -> Result<String, CompatError>;
+
 /// The sandbox that elements are built in.
 const BUBBLEWRAP: DebianPackage = DebianPackage { program: "bwrap", package: "bubblewrap" };
 /// What is in the sandbox.
