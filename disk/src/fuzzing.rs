@@ -196,6 +196,7 @@ impl IoFile for Image {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
 
+    fn forget_cached(&self, _offset: u64, _length_bytes: u64) {}
     fn len_bytes(&self) -> io::Result<u64> {
         Ok(self.0.len() as u64)
     }

@@ -71,8 +71,8 @@ pub(crate) struct Case {
     pub(crate) profiles: &'static [Profile],
     /// Where the rule is written.
     pub(crate) source: &'static str,
-    /// The rule in a sentence.
-    pub(crate) rule: &'static [&'static str],
+    /// The rule in a sentence, as the comment above the case has it: see [`Case::rule`].
+    pub(crate) rule: &'static str,
     /// What a server must offer for the case to mean anything, beside what its topic needs.
     pub(crate) needs: &'static [Need],
     /// Set where the case must be asked for.
@@ -81,9 +81,9 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// The rule in one line.
-    pub(crate) fn rule(&self) -> String {
-        self.rule.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    /// The rule, without the space that a comment begins with.
+    pub(crate) fn rule(&self) -> &'static str {
+        self.rule.trim()
     }
 }
 
@@ -106,8 +106,8 @@ pub(crate) struct Topic {
 /// where there are none. The function is `async fn function(cx: &Cx, argument: …) -> Outcome`.
 macro_rules! cases {
     ($(
-        $(#[doc = $rule:literal])+
-        $name:literal, $level:ident $([$($profile:ident),+])?, $source:literal
+        #[doc = $rule:literal]
+        $name:expr, $level:ident $([$($profile:ident),+])?, $source:literal
         $(, needs[$($need:expr),+])? $(, only($opt_in:ident))?
         => $run:ident $(($($argument:expr),*))?;
     )+) => {
@@ -116,7 +116,7 @@ macro_rules! cases {
             level: $crate::conformance::case::Level::$level,
             profiles: &[$($($crate::conformance::case::Profile::$profile),+)?],
             source: $source,
-            rule: &[$($rule),+],
+            rule: $rule,
             needs: &[$($($need),+)?],
             opt_in: {
                 #[allow(unused_mut, unused_assignments, reason = "depends on the case")]

@@ -8,11 +8,6 @@
 //!
 //! A case never depends on another, nor on an empty server: its blobs are its own, from a seed that is printed.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the topics that use the rest of the calls follow in this series"
-)]
 #![allow(clippy::doc_markdown, reason = "rules are printed, and full of the specification's names")]
 
 mod announced;

@@ -94,7 +94,7 @@ mod tests {
             level: Level::Client,
             profiles: &[Profile::Bazel],
             source: "",
-            rule: &[],
+            rule: "",
             needs: &[],
             opt_in: Some(OptIn::Hostile),
             run: |_| Box::pin(async { Ok(()) }),

@@ -1,8 +1,10 @@
-//! The numbers that must hold, measured on the process under test: memory of large blobs, of a bomb and of nothing at all, and
-//! the latency of a small read.
+//! The numbers that must hold, measured on the process under test: memory of large blobs, of a bomb, of nothing at all and in a
+//! control group that gets full, and the latency of a small read.
 
 mod client;
+mod control_group;
 mod memory;
+mod pressure;
 
 use std::time::{Duration, Instant};
 
@@ -56,6 +58,7 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
             }
         });
     }
+    pressure::run(lab, report);
     Ok(())
 }
 

@@ -63,6 +63,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
         let (weak_digest_functions, default_digest_function) = functions?;
+        let (is_fetching, fetch) = fetch?;
         Some(Config {
             listen,
             socket_mode: socket_mode?,
@@ -84,7 +85,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             drain_timeout: drain_timeout?,
             compression: Compression { level: level? },
             hot: hot?,
-            fetch: fetch?,
+            fetch: is_fetching.then_some(fetch),
             log: log?,
         })
     })
@@ -200,8 +201,8 @@ impl Reader {
         Some(Hot { capacity: capacity?, max_blob_size: blob? })
     }
 
-    /// Within the `Some`, `None` is off.
-    fn fetch(&mut self) -> Option<Option<FetchSettings>> {
+    /// Whether it is on, and what then holds.
+    fn fetch(&mut self) -> Option<(bool, FetchSettings)> {
         let enabled = self.value("fetch.enabled");
         let allow = self.value_or("fetch.allow", || Some(HostRules::default()));
         let allow_addresses = self.value_or("fetch.allow_addresses", || Some(Networks::default()));
@@ -220,7 +221,7 @@ impl Reader {
             unchecked: unchecked?,
             ca_file,
         };
-        Some(enabled?.then_some(settings))
+        Some((enabled?, settings))
     }
 
     fn log(&mut self) -> Option<Log> {

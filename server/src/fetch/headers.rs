@@ -126,6 +126,8 @@ fn header(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn take(qualifiers: &[(&str, &str)]) -> Result<OriginHeaders, HeaderError> {
@@ -192,5 +194,17 @@ mod tests {
         let harmless = OriginHeaders::harmless(&headers.of_uri(0));
         assert_eq!(harmless.len(), 1);
         assert_eq!(harmless[ACCEPT], "application/octet-stream");
+    }
+
+    proptest! {
+        #[test]
+        fn any_qualifier_is_read_or_refused(name in "(http_header(_url)?:[0-9]?:?)?\\PC{0,30}", value in "\\PC{0,30}") {
+            let mut headers = OriginHeaders::default();
+            if headers.take(&name, &value, 1) == Ok(true) {
+                let sent = headers.of_uri(0);
+                prop_assert!(sent.values().all(HeaderValue::is_sensitive));
+                prop_assert!(RESERVED.iter().all(|reserved| !sent.contains_key(reserved)));
+            }
+        }
     }
 }

@@ -222,3 +222,40 @@ fn redirected(url: &Url, response: &Response<Incoming>) -> Result<Url, FetchErro
     }
     Ok(target)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+    use url::Host;
+
+    use super::super::hosts::HostRules;
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_the_resource_and_its_host() {
+        let url = Url::parse("https://u:p@A.org:8443/a b/../c?d=e#f").unwrap();
+        let request = request(&url, &HeaderMap::new(), &shown_host(&url)).unwrap();
+        assert_eq!(request.uri(), "/c?d=e");
+        assert_eq!(request.headers()[HOST], "a.org:8443");
+        assert_eq!(request.headers()[ACCEPT_ENCODING], "identity");
+        let long = Url::parse(&format!("https://a.org/{}", "x".repeat(1 << 17))).unwrap();
+        assert!(super::request(&long, &HeaderMap::new(), "a.org").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_url_is_asked_for_or_refused(text in "https?://\\PC{0,60}") {
+            let all = HostRules::parse("*").unwrap();
+            if let Ok(url) = Url::parse(&text) {
+                let _ = request(&url, &HeaderMap::new(), &shown_host(&url));
+                prop_assert_eq!(all.allow(&url), url.port().is_none());
+                // What reads as an address somewhere is an address here, and no name to resolve.
+                if let Some(Host::Domain(name)) = url.host() {
+                    prop_assert!(name.parse::<IpAddr>().is_err(), "{}", name);
+                }
+            }
+        }
+    }
+}

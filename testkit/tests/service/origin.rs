@@ -8,7 +8,7 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::client::{assert_refused, digest, metric, read, sample};
-use crate::origin_server::OriginServer;
+use crate::origin_server::{CA_FILE, OriginServer};
 use crate::remote_asset::{fetch, found, qualifiers};
 
 /// `checksum.sri` of these bytes by SHA-256.
@@ -254,6 +254,32 @@ async fn the_address_decides_whatever_the_name() {
 }
 
 #[tokio::test]
+async fn https_is_asked_whom_it_trusts() {
+    let body = sample(200_000);
+    let origin = OriginServer::start_tls(&body).await;
+    let sri = sri(&body);
+    let port = origin.address().port();
+    let allow = format!("*:{port}");
+    let server = start(&origin, &[("fetch.allow", &allow), ("fetch.ca_file", CA_FILE)]).await;
+    for url in [origin.url("/blob"), format!("https://localhost:{port}/chunked")] {
+        let answer = fetch(&server, request(&url, &[("checksum.sri", &sri)])).await;
+        assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
+    }
+    let downgrade = origin.url(&format!("/to?http://127.0.0.1:{port}/blob"));
+    let answer = fetch(&server, request(&downgrade, &[("checksum.sri", &sri)])).await;
+    check_status(&answer, Code::PermissionDenied, "from https to http");
+    // 127.0.0.2 is this machine too, but the certificate does not name it.
+    let other = format!("https://127.0.0.2:{port}/blob");
+    let answer = fetch(&server, request(&other, &[("checksum.sri", &sri)])).await;
+    check_status(&answer, Code::Aborted, "cannot be connected to");
+    server.stop().await;
+    let server = start(&origin, &[]).await;
+    let answer = fetch(&server, request(&origin.url("/blob"), &[("checksum.sri", &sri)])).await;
+    check_status(&answer, Code::Aborted, "cannot be connected to");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn headers_are_sent_and_stay_at_their_origin() {
     let body = sample(1_000);
     let origin = OriginServer::start(&body).await;
@@ -366,7 +392,8 @@ async fn a_fetch_goes_on_when_its_client_has_gone() {
     };
     assert!(!early);
     origin.go_on();
-    let (one, other) = together.await;
+    let (one, other) = together.as_mut().await;
+    drop(together);
     for answer in [one, other] {
         assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
     }

@@ -4,14 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// The authority that vouches for an origin over https.
+pub(crate) const CA_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/service/tls/ca.pem");
 
 /// An origin on loopback; dropping it ends it.
 pub(crate) struct OriginServer {
     address: SocketAddr,
+    scheme: &'static str,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
@@ -29,6 +37,15 @@ struct Shared {
 impl OriginServer {
     /// Whose resources are `body`.
     pub(crate) async fn start(body: &[u8]) -> Self {
+        Self::start_with(body, None).await
+    }
+
+    /// The same over https.
+    pub(crate) async fn start_tls(body: &[u8]) -> Self {
+        Self::start_with(body, Some(acceptor())).await
+    }
+
+    async fn start_with(body: &[u8], tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared {
@@ -38,15 +55,27 @@ impl OriginServer {
             hangs: Notify::new(),
         });
         let mut tasks = JoinSet::new();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let serving = Arc::clone(&shared);
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
-                connections.spawn(serve(stream, Arc::clone(&serving)));
+                let (serving, tls) = (Arc::clone(&serving), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => serve(stream, serving).await,
+                        Some(tls) => {
+                            // A client that does not trust it ends the handshake.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, serving).await;
+                            }
+                        }
+                    }
+                });
             }
         });
-        Self { address, shared, _tasks: tasks }
+        Self { address, scheme, shared, _tasks: tasks }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -54,7 +83,7 @@ impl OriginServer {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// The heads of the requests so far.
@@ -73,7 +102,21 @@ impl OriginServer {
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+fn acceptor() -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(include_bytes!("tls/server.pem"));
+    let chain = chain.collect::<Result<_, _>>().expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they fit");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -89,7 +132,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.shutdown().await;
 }
 
-async fn answer(stream: &mut TcpStream, path: &str, shared: &Shared) -> std::io::Result<()> {
+async fn answer(
+    stream: &mut (impl AsyncWrite + Unpin),
+    path: &str,
+    shared: &Shared,
+) -> std::io::Result<()> {
     let body = &shared.body;
     let length = body.len();
     let whole = |more: &str| format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{more}\r\n");

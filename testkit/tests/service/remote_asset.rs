@@ -61,7 +61,9 @@ pub(crate) fn found(answer: &FetchBlobResponse) -> Option<(&str, Digest)> {
         return None;
     }
     assert_eq!(status.code, 0, "{status:?}");
-    let function = DigestFunction::from_proto(answer.digest_function).unwrap().expect("it is told");
+    let function = DigestFunction::from_proto(answer.digest_function)
+        .expect("one that is known")
+        .expect("it is told");
     let digest = answer.blob_digest.as_ref().expect("a digest");
     Some((&answer.uri, Digest::from_proto(digest, function).expect("well formed")))
 }
@@ -78,12 +80,12 @@ async fn check(
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let nanos = i32::try_from(since.subsec_nanos()).unwrap();
-    Timestamp { seconds: i64::try_from(since.as_secs()).unwrap(), nanos }
+    let nanos = since.subsec_nanos().cast_signed();
+    Timestamp { seconds: since.as_secs().cast_signed(), nanos }
 }
 
 fn after(from: Timestamp, length: Duration) -> Timestamp {
-    Timestamp { seconds: from.seconds + i64::try_from(length.as_secs()).unwrap(), ..from }
+    Timestamp { seconds: from.seconds + length.as_secs().cast_signed(), ..from }
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn times_are_kept() {
     let server = TestServer::start().await;
     let blob = store(&server, &sample(10)).await;
     let begun = now();
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let until = |expire_at| PushBlobRequest {
         expire_at: Some(expire_at),
         ..push_request(&["urn:a"], &[], blob)

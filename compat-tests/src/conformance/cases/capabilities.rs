@@ -16,8 +16,8 @@ pub(crate) const CASES: &[Case] = cases! {
     "capabilities.cache", Must, "ServerCapabilities.cache_capabilities" => cache_is_there;
     /// The lowest and the highest API version are said, and the lowest is not above the highest.
     "capabilities.api-versions", Must, "ServerCapabilities.low_api_version, high_api_version" => api_versions;
-    /// Version 2.0 is within the range: a client refuses a server whose lowest version is above its own.
-    "capabilities.api-version-2-0", Client[Bazel, BuildStream], "ServerCapabilities.low_api_version" => speaks_2_0;
+    /// Version 2.0 is within the range: Bazel up to 4 knows no other, and refuses a server whose lowest is above it.
+    "capabilities.api-version-2-0", Client[Bazel], "ServerCapabilities.low_api_version" => speaks_2_0;
     /// At least one digest function is announced.
     "capabilities.digest-functions", Must, "CacheCapabilities.digest_functions" => digest_functions;
     /// UNKNOWN is no digest function that a server can have, and none is listed twice.

@@ -65,7 +65,7 @@ impl CaseReport {
             topic: tried.topic.name.to_owned(),
             level: tried.case.level,
             profiles: tried.case.profiles.to_vec(),
-            rule: tried.case.rule(),
+            rule: tried.case.rule().to_owned(),
             source: tried.case.source.to_owned(),
             verdict,
             detail,

@@ -121,7 +121,7 @@ async fn promised_size(cx: &Cx) -> Outcome {
 }
 
 fn digests(cx: &Cx, count: usize) -> Vec<reapi::Digest> {
-    let digits = cx.function().hex_digits();
+    let digits = cx.blob(7).hash.len();
     let digest = |number| reapi::Digest { hash: format!("{number:0digits$x}"), size_bytes: 7 };
     (1..=count).map(digest).collect()
 }

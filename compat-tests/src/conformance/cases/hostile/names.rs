@@ -89,7 +89,7 @@ async fn long(cx: &Cx) -> Outcome {
 }
 
 async fn hashes(cx: &Cx) -> Outcome {
-    let digits = cx.function().hex_digits();
+    let digits = cx.blob(7).hash.len();
     let hashes = [
         "../".repeat(digits / 3 + 1).get(..digits).unwrap_or_default().to_owned(),
         "/".repeat(digits),

@@ -67,7 +67,7 @@ impl FetchService {
     }
 
     /// From what came from origins before, or from one now.
-    async fn from_origin(
+    async fn ask_origin(
         &self,
         origin: &Arc<Origin>,
         asked: &Asked,
@@ -156,7 +156,7 @@ impl Fetch for FetchService {
                     Some(plan) => {
                         let most = origin.settings().timeout;
                         let within = within.map_or(most, |within| within.min(most));
-                        self.from_origin(origin, &asked, plan, within, &hold).await?
+                        self.ask_origin(origin, &asked, plan, within, &hold).await?
                     }
                 },
             },

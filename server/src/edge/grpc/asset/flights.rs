@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn key(text: &str) -> Hash {
         *Digest::of(DigestFunction::Sha256, text.as_bytes()).hash()
