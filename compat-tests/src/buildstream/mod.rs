@@ -30,9 +30,6 @@ const ELEMENTS: u32 = 3;
 /// What the last of them makes.
 const FILES: usize = 3;
 
-/// Runs with a directory of its own in the environment that has `bst`.
-type Case = fn(&Lab, &Path, &Path) -> Result<String, CompatError>;
-
 /// Each cache: cold, then warm with nothing left on this machine after a crash.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
     let log = lab.dir(NAME)?.join("install.log");
