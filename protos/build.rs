@@ -65,6 +65,18 @@ fn storage() -> Service {
                 .server_streaming()
                 .build(),
         )
+        .method(
+            method("split_blob", "SplitBlob")
+                .input_type("crate::reapi::SplitBlobRequest")
+                .output_type("crate::reapi::SplitBlobResponse")
+                .build(),
+        )
+        .method(
+            method("splice_blob", "SpliceBlob")
+                .input_type("crate::reapi::SpliceBlobRequest")
+                .output_type("crate::reapi::SpliceBlobResponse")
+                .build(),
+        )
         .build()
 }
 

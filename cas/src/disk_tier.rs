@@ -4,12 +4,13 @@
 //! handing a small encoded one to the committer, which waits without a thread while the disk is behind.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use larder_disk::{Content, DiskError, DiskErrorClass, Engine, RecordReader};
+use larder_disk::{Accepts, Content, DiskError, DiskErrorClass, Engine, RecordKey, RecordReader};
 
 use crate::upload_to_disk::upload;
 use crate::{
@@ -37,6 +38,32 @@ impl DiskTier {
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
+    }
+
+    /// A part of a record of any kind, which must not be longer than the record is.
+    pub(crate) async fn read(
+        &self,
+        key: RecordKey,
+        wanted: Range<u64>,
+        accepts: Accepts,
+    ) -> Result<Option<Payload>, StoreError> {
+        let size_bytes = wanted.end - wanted.start;
+        let engine = Arc::clone(&self.engine);
+        let opened: Result<_, DiskError> = blocking::run(move || {
+            let Some(mut reader) = engine.read(&key, wanted, accepts)? else {
+                return Ok(None);
+            };
+            let first = reader.next_chunk()?.unwrap_or_default();
+            Ok(Some((reader, first)))
+        })
+        .await?;
+        match opened {
+            Ok(Some((reader, first))) => Ok(Some(payload(size_bytes, reader, first))),
+            Ok(None) => Ok(None),
+            // The engine dropped the record, counted and logged it: from now on it is a miss, which an upload heals.
+            Err(error) if error.class() == DiskErrorClass::Corrupt => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -81,23 +108,7 @@ impl BlobStore for DiskTier {
             return Ok(None);
         }
         let wanted = range.within(&key.digest)?;
-        let size_bytes = wanted.end - wanted.start;
-        let (engine, accepts) = (Arc::clone(&self.engine), cx.accepts);
-        let opened: Result<_, DiskError> = blocking::run(move || {
-            let Some(mut reader) = engine.read(&record_key, wanted, accepts)? else {
-                return Ok(None);
-            };
-            let first = reader.next_chunk()?.unwrap_or_default();
-            Ok(Some((reader, first)))
-        })
-        .await?;
-        match opened {
-            Ok(Some((reader, first))) => Ok(Some(payload(size_bytes, reader, first))),
-            Ok(None) => Ok(None),
-            // The engine dropped the record, counted and logged it: from now on it is a miss, which an upload heals.
-            Err(error) if error.class() == DiskErrorClass::Corrupt => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.read(record_key, wanted, cx.accepts).await
     }
 
     async fn put(

@@ -128,6 +128,36 @@ pub enum StoreError {
         /// The request's bound.
         limit_bytes: u64,
     },
+    /// A blob is to be spliced from a chunk that is not there.
+    #[error("chunk {chunk} of blob {digest} is absent")]
+    ChunkAbsent {
+        /// The blob.
+        digest: Digest,
+        /// The chunk.
+        chunk: Digest,
+    },
+    /// A list of chunks that no message could carry.
+    #[error("blob {digest} has more than {limit} chunks")]
+    TooManyChunks {
+        /// The blob.
+        digest: Digest,
+        /// The limit.
+        limit: usize,
+    },
+    /// A chunk went while its blob was being read.
+    #[error("chunk {chunk} of blob {digest} has just been evicted")]
+    ChunkGone {
+        /// The blob.
+        digest: Digest,
+        /// The chunk.
+        chunk: Digest,
+    },
+    /// There is no room for all chunks of a blob beside each other.
+    #[error("the first chunks of blob {digest} were evicted before its last ones were stored")]
+    NoRoomForChunks {
+        /// The blob.
+        digest: Digest,
+    },
     /// The memory that the request needs more is in use by others.
     #[error(
         "{needed_bytes} B that the request needs in memory are not free; the limit for all requests is {limit_bytes} B"
@@ -160,12 +190,16 @@ impl StoreError {
             | Self::MalformedZstd { .. }
             | Self::OverSizeLimit { .. }
             | Self::OverMemoryLimit { .. }
+            | Self::ChunkAbsent { .. }
+            | Self::TooManyChunks { .. }
             | Self::OutOfRange { .. } => ErrorClass::Caller,
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,
-            Self::NoMemory { .. } => ErrorClass::Capacity,
+            Self::NoMemory { .. } | Self::NoRoomForChunks { .. } => ErrorClass::Capacity,
             Self::Spool { source } if is_full(source) => ErrorClass::Capacity,
-            Self::Spool { .. } | Self::ShuttingDown => ErrorClass::Dependency,
+            Self::Spool { .. } | Self::ShuttingDown | Self::ChunkGone { .. } => {
+                ErrorClass::Dependency
+            }
             Self::Disk { source } => match source.class() {
                 DiskErrorClass::Caller => ErrorClass::Caller,
                 DiskErrorClass::Capacity => ErrorClass::Capacity,

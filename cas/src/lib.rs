@@ -1,9 +1,11 @@
 //! The content-addressable store: the port [`BlobStore`], verified [`Payload`]s, the tiers and the decorators.
 //!
-//! A tier holds bytes ([`HotTier`], [`DiskTier`]); a decorator is a store made of a store ([`Metered`], [`Guarded`],
+//! A tier holds bytes ([`HotTier`], [`DiskTier`], and [`Chunked`] over the latter); a decorator is a store made of a store ([`Metered`], [`Guarded`],
 //! [`Coalesced`]). What partitions data is in the key, so no tier can mix two partitions.
 
 pub mod blocking;
+mod chunked;
+pub mod chunking;
 mod coalesced;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -27,6 +29,7 @@ mod upload_to_disk;
 mod warming;
 pub mod zstd_codec;
 
+pub use chunked::{Chunked, MAX_CHUNKS, Split};
 pub use coalesced::Coalesced;
 pub use disk_tier::DiskTier;
 pub use error::{ErrorClass, StoreError};

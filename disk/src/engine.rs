@@ -11,7 +11,7 @@ use crate::blob_file::{BlobFile, FileContext, RecordWriter};
 use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
 use crate::committer::{Committer, Job, Limits};
-use crate::durable::Syncer;
+use crate::durable::{Syncer, sync_all};
 use crate::error::DiskError;
 use crate::indexer::Indexer;
 use crate::inventory::Inventory;
@@ -118,6 +118,27 @@ impl Engine {
         }
         let mut found = inventory.table.touch_all(&keys, inventory.now_s()).into_iter();
         digests.retain(|_| !found.next().unwrap_or(false));
+    }
+
+    /// Of which of these names there are action results, in their order; extends the life of those. Memory only, and a single
+    /// look where the keyspace has none at all.
+    pub fn touch_action_results(&self, keyspace: &Keyspace, digests: &[Digest]) -> Vec<bool> {
+        let inventory = self.inventory();
+        let mut last = None;
+        let mut are_there = vec![false; digests.len()];
+        for (digest, is_there) in digests.iter().zip(&mut are_there) {
+            let function = digest.function();
+            let partition = match last {
+                Some((known, partition)) if known == function => partition,
+                _ => inventory.partitions.number_of(RecordKind::ActionResult, function, keyspace),
+            };
+            last = Some((function, partition));
+            if let Some(partition) = partition {
+                let short = inventory.shortener.shorten(partition, digest.hash().as_bytes(), 0);
+                *is_there = inventory.table.touch(&short, inventory.now_s());
+            }
+        }
+        are_there
     }
 
     /// Asks, and while the engine still reads what is stored does not believe a miss: it waits, and asks once more.
@@ -244,6 +265,11 @@ impl Engine {
         let (answer, receiver) = oneshot::channel();
         self.submit(Job::Remove { key: key.clone(), short, answer })?;
         receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
+    }
+
+    /// What is written so far survives a power cut, whatever the setting. Blocks.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        sync_all(self.inventory())
     }
 
     /// zstd's level, for those who must know how long encoding takes.

@@ -69,6 +69,12 @@ pub enum ParseError {
         /// The name, cut.
         shown: String,
     },
+    /// A chunking function that is not served.
+    #[error("chunking function {value} is not served here")]
+    UnsupportedChunkingFunction {
+        /// The number in the message.
+        value: i32,
+    },
     /// A resource name is not of the form that the call wants.
     #[error("resource name {shown:?} is not of the form {form}")]
     ResourceName {

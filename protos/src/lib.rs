@@ -3,6 +3,7 @@
 pub mod asset;
 pub mod bounded;
 pub mod bytestream;
+mod chunking_function;
 mod compressor;
 mod descriptors;
 mod digest;
@@ -21,6 +22,7 @@ pub mod services;
 mod sha256_tree;
 pub mod well_known;
 
+pub use chunking_function::ChunkingFunction;
 pub use compressor::Compressor;
 pub use descriptors::FILE_DESCRIPTOR_SET;
 pub use digest::Digest;

@@ -25,7 +25,14 @@ fn every_method_is_described() {
     check("google.bytestream.ByteStream", &["Read", "Write", "QueryWriteStatus"]);
     check(
         "build.bazel.remote.execution.v2.ContentAddressableStorage",
-        &["FindMissingBlobs", "BatchUpdateBlobs", "BatchReadBlobs", "GetTree"],
+        &[
+            "FindMissingBlobs",
+            "BatchUpdateBlobs",
+            "BatchReadBlobs",
+            "GetTree",
+            "SplitBlob",
+            "SpliceBlob",
+        ],
     );
     check(
         "build.bazel.remote.execution.v2.ActionCache",

@@ -89,6 +89,10 @@ fn every_list_is_in_its_shape() {
     descriptors.check_message::<reapi::BatchReadBlobsRequest>();
     descriptors.check_message::<hot::BatchReadBlobsResponse>();
     descriptors.check_message::<reapi::GetTreeRequest>();
+    descriptors.check_message::<reapi::SplitBlobRequest>();
+    descriptors.check_message::<reapi::SplitBlobResponse>();
+    descriptors.check_message::<reapi::SpliceBlobRequest>();
+    descriptors.check_message::<reapi::SpliceBlobResponse>();
     descriptors.check_message::<reapi::GetCapabilitiesRequest>();
     descriptors.check_message::<reapi::ServerCapabilities>();
     descriptors.check_asset::<asset::FetchBlobRequest>();

@@ -1,6 +1,6 @@
 //! The stacks: which stores there are, and in which order they wrap each other. The only place that decides it.
 //!
-//! - CAS: `metered > (traced) > guarded > coalesced > hot > disk`
+//! - CAS: `metered > (traced) > guarded > coalesced > hot > chunked > disk`
 //! - AC: `metered > (traced) > complete > hot > disk`
 
 use std::fmt::{self, Debug};
@@ -11,8 +11,8 @@ use larder_action_cache::{
     ActionMetrics, ActionStore, Complete, DiskActions, HotActions, MeteredActions,
 };
 use larder_cas::{
-    BlobMetrics, BlobStore, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions, Keyspace,
-    Metered,
+    BlobMetrics, BlobStore, Chunked, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions,
+    Keyspace, Metered,
 };
 use larder_disk::{DiskError, Engine, EngineOptions, Io, ScrubUsage};
 use larder_protos::Hash;
@@ -37,6 +37,7 @@ pub struct Stacks {
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
     hot: HotMemory,
+    chunked: Chunked,
     disk: DiskTier,
     engine: Arc<Engine>,
 }
@@ -44,7 +45,8 @@ pub struct Stacks {
 /// Tells the size of a blob that is named by its hash alone, as HTTP names it.
 #[async_trait]
 pub trait BlobSizes: Debug + Send + Sync + 'static {
-    /// The logical size, where the blob is known here. In memory; only after a start a miss has to wait.
+    /// The logical size, where the blob is known here. In memory, but for chunked blobs that were not asked for lately; only
+    /// after a start a miss has to wait.
     async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64>;
 }
 
@@ -146,15 +148,17 @@ pub fn build(
     registry: &mut Registry,
 ) -> Result<Stacks, ComposeError> {
     let engine = Arc::new(Engine::open(engine_options(config), io)?);
-    let sizes: Arc<dyn BlobSizes> = Arc::new(EngineSizes(Arc::clone(&engine)));
     let shares = HotShares::of(config.hot.capacity.as_bytes());
 
     let disk = DiskTier::new(Arc::clone(&engine));
+    let chunked = Chunked::new(disk.clone());
+    let sizes: Arc<dyn BlobSizes> =
+        Arc::new(StoredSizes { engine: Arc::clone(&engine), chunked: chunked.clone() });
     let hot_options = HotTierOptions {
         capacity_bytes: shares.blobs_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot_blobs = Arc::new(HotTier::new(Arc::new(disk.clone()), hot_options));
+    let hot_blobs = Arc::new(HotTier::new(Arc::new(chunked.clone()), hot_options));
     let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot_blobs)));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
@@ -179,13 +183,18 @@ pub fn build(
     }
     let metrics = ActionMetrics::register(registry);
     let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(actions, metrics));
-    Ok(Stacks { blobs, actions, sizes, hot, disk, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, chunked, disk, engine })
 }
 
 impl Stacks {
     /// What is kept in memory.
     pub fn hot(&self) -> &HotMemory {
         &self.hot
+    }
+
+    /// The blobs on disk as chunks and wholes, to turn the one into the other.
+    pub fn chunked(&self) -> &Chunked {
+        &self.chunked
     }
 
     /// The tier of blobs on disk.
@@ -244,11 +253,22 @@ fn engine_options(config: &Config) -> EngineOptions {
 }
 
 #[derive(Debug)]
-struct EngineSizes(Arc<Engine>);
+struct StoredSizes {
+    engine: Arc<Engine>,
+    chunked: Chunked,
+}
 
 #[async_trait]
-impl BlobSizes for EngineSizes {
+impl BlobSizes for StoredSizes {
     async fn size_of(&self, keyspace: &Keyspace, hash: &Hash) -> Option<u64> {
-        self.0.settled(|engine| engine.blob_size(keyspace, hash)).await
+        let whole = self.engine.settled(|engine| engine.blob_size(keyspace, hash)).await;
+        if whole.is_some() {
+            return whole;
+        }
+        // Whose manifest cannot be read is as absent as whose chunks cannot.
+        self.chunked.size_of(keyspace, hash).await.unwrap_or_else(|error| {
+            tracing::warn!(%hash, %error, "the manifest of a chunked blob is not read");
+            None
+        })
     }
 }

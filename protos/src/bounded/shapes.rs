@@ -94,6 +94,10 @@ bounded! {
         [(1, Field::Messages(&BATCH_READ_RESPONSE))];
     reapi::GetTreeRequest, "GetTreeRequest", Limit::OUTPUTS, [];
     hot::GetTreeResponse, "GetTreeResponse", Limit::OUTPUTS, [(1, Field::Values)];
+    reapi::SplitBlobRequest, "SplitBlobRequest", Limit::DIGESTS, [];
+    reapi::SplitBlobResponse, "SplitBlobResponse", Limit::DIGESTS, [(1, Field::Values)];
+    reapi::SpliceBlobRequest, "SpliceBlobRequest", Limit::DIGESTS, [(3, Field::Values)];
+    reapi::SpliceBlobResponse, "SpliceBlobResponse", Limit::DIGESTS, [];
     reapi::GetCapabilitiesRequest, "GetCapabilitiesRequest", Limit::OUTPUTS, [];
     reapi::ServerCapabilities, "ServerCapabilities", Limit::OUTPUTS,
         [(1, Field::Message(&CACHE_CAPABILITIES)), (2, Field::Message(&EXECUTION_CAPABILITIES))];

@@ -9,7 +9,7 @@ use ::http::header::CONTENT_TYPE;
 use ::http::{Request, Response};
 use hyper::body::Incoming;
 use larder_action_cache::ActionStore;
-use larder_cas::BlobStore;
+use larder_cas::{BlobStore, Chunked};
 use larder_protos::InstanceName;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
@@ -35,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) sizes: Arc<dyn BlobSizes>,
+    pub(crate) chunked: Chunked,
     pub(crate) functions: Functions,
     pub(crate) budget: Budget,
     pub(crate) uploads: Arc<Uploads>,
@@ -91,6 +92,7 @@ impl Edge {
             blobs: Arc::clone(&stacks.blobs),
             actions: Arc::clone(&stacks.actions),
             sizes: Arc::clone(&stacks.sizes),
+            chunked: stacks.chunked().clone(),
             functions: Functions::new(config),
             budget: budget.clone(),
             uploads: Arc::clone(&uploads),

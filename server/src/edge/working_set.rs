@@ -1,5 +1,6 @@
 //! What a request needs in memory at most, from what it announces. Pure; the budget enforces it.
 
+use larder_cas::chunking::Chunker;
 use larder_protos::Compressor;
 
 use super::limits::MAX_MESSAGE_BYTES;
@@ -28,6 +29,12 @@ const RETRIEVAL_CHUNK_BYTES: u64 = 64 * 1024;
 
 /// A download: the chunk that was read, and its copy on the way to the socket.
 const READ_CHUNK_BYTES: u64 = 512 * 1024;
+
+/// Cutting a blob or putting one together: what waits to be cut, a chunk that is being stored, and what is read.
+pub(crate) const CHUNKING_BYTES: u64 = Chunker::MAX_HELD_BYTES as u64 + 6 * 1024 * 1024;
+
+/// Of a list of chunks one entry: as a digest, as the message it becomes, and encoded.
+const LISTED_CHUNK_BYTES: u64 = 512;
 
 /// A decoded message takes about twice the encoded one beside it.
 const DECODED_MESSAGES: u64 = 3;
@@ -88,6 +95,11 @@ pub(crate) fn retrieval_bytes() -> u64 {
 /// An answer that takes so much memory, encoded and decoded.
 pub(crate) fn answer_bytes(memory_bytes: u64) -> u64 {
     if memory_bytes <= UNCOUNTED_MESSAGE_BYTES { 0 } else { memory_bytes }
+}
+
+/// The answer that lists so many chunks.
+pub(crate) fn chunk_list_bytes(chunks: usize) -> u64 {
+    answer_bytes(chunks as u64 * LISTED_CHUNK_BYTES)
 }
 
 /// A message other than a part of an upload.

@@ -17,7 +17,7 @@ use crate::edge::budget::{Budget, BudgetError, Hold};
 use crate::edge::limits::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES};
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::{
-    UNCOUNTED_MESSAGE_BYTES, batch_answer_bytes, message_bytes, upload_bytes,
+    CHUNKING_BYTES, UNCOUNTED_MESSAGE_BYTES, batch_answer_bytes, message_bytes, upload_bytes,
 };
 
 /// What the calls need for their messages.
@@ -29,6 +29,8 @@ pub(super) enum Kind {
     UpdateBatch,
     /// `BatchReadBlobs`.
     ReadBatch,
+    /// `SplitBlob` and `SpliceBlob`.
+    Chunks,
     Other,
 }
 
@@ -42,6 +44,10 @@ impl Kind {
             }
             "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs" => {
                 Self::ReadBatch
+            }
+            "/build.bazel.remote.execution.v2.ContentAddressableStorage/SplitBlob"
+            | "/build.bazel.remote.execution.v2.ContentAddressableStorage/SpliceBlob" => {
+                Self::Chunks
             }
             _ => Self::Other,
         }
@@ -61,6 +67,7 @@ impl Kind {
             Self::ReadBatch if length_bytes > UNCOUNTED_MESSAGE_BYTES => {
                 message_bytes(length_bytes) + batch_answer_bytes(MAX_BATCH_BYTES)
             }
+            Self::Chunks => message_bytes(length_bytes) + CHUNKING_BYTES,
             Self::ReadBatch | Self::Other => message_bytes(length_bytes),
         }
     }
@@ -78,7 +85,7 @@ impl Kind {
         let one = upload_bytes(Compressor::Identity, u64::MAX, 1);
         match self {
             Self::Upload => one - upload_bytes(Compressor::Identity, u64::MAX, 0),
-            Self::UpdateBatch | Self::ReadBatch | Self::Other => 1,
+            Self::UpdateBatch | Self::ReadBatch | Self::Chunks | Self::Other => 1,
         }
     }
 }

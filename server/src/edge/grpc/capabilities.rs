@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use larder_cas::chunking::{
+    FAST_CDC_AVERAGE_BYTES, REP_MAX_CDC_HORIZON_BYTES, REP_MAX_CDC_MIN_BYTES,
+};
 use larder_protos::reapi::{
-    ActionCacheUpdateCapabilities, CacheCapabilities, GetCapabilitiesRequest, PriorityCapabilities,
-    SemVer, ServerCapabilities, compressor, priority_capabilities::PriorityRange,
-    symlink_absolute_path_strategy,
+    ActionCacheUpdateCapabilities, CacheCapabilities, FastCdc2020Params, GetCapabilitiesRequest,
+    PriorityCapabilities, RepMaxCdcParams, SemVer, ServerCapabilities, compressor,
+    priority_capabilities::PriorityRange, symlink_absolute_path_strategy,
 };
 use larder_protos::services::capabilities_server::Capabilities;
 use larder_protos::{DigestFunction, InstanceName};
@@ -47,7 +50,16 @@ impl Capabilities for CapabilitiesService {
             supported_compressors: zstd.clone(),
             supported_batch_update_compressors: zstd,
             max_cas_blob_size_bytes: self.0.max_blob_bytes.unwrap_or(0).cast_signed(),
-            ..CacheCapabilities::default()
+            split_blob_support: true,
+            splice_blob_support: true,
+            fast_cdc_2020_params: Some(FastCdc2020Params {
+                avg_chunk_size_bytes: FAST_CDC_AVERAGE_BYTES.into(),
+                seed: 0,
+            }),
+            rep_max_cdc_params: Some(RepMaxCdcParams {
+                min_chunk_size_bytes: REP_MAX_CDC_MIN_BYTES as u64,
+                horizon_size_bytes: REP_MAX_CDC_HORIZON_BYTES as u64,
+            }),
         };
         Ok(Response::new(ServerCapabilities {
             cache_capabilities: Some(cache),

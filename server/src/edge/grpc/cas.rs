@@ -8,13 +8,14 @@ use larder_protos::Digest;
 use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
 use larder_protos::reapi::{
     BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
-    FindMissingBlobsResponse, GetTreeRequest,
+    FindMissingBlobsResponse, GetTreeRequest, SpliceBlobRequest, SpliceBlobResponse,
+    SplitBlobRequest, SplitBlobResponse,
 };
 use larder_protos::services::content_addressable_storage_server::ContentAddressableStorage;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
-use super::{batch, get_tree};
+use super::{batch, get_tree, splice, split};
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 
@@ -63,5 +64,20 @@ impl ContentAddressableStorage for CasService {
         let hold = hold_of(&request);
         hold.cover(get_tree::PAGE_BYTES).await.map_err(grpc_status)?;
         get_tree::pages(Arc::clone(&self.0), hold, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn split_blob(
+        &self,
+        request: Request<SplitBlobRequest>,
+    ) -> Result<Response<SplitBlobResponse>, Status> {
+        let hold = hold_of(&request);
+        split::chunks(&self.0, &hold, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn splice_blob(
+        &self,
+        request: Request<SpliceBlobRequest>,
+    ) -> Result<Response<SpliceBlobResponse>, Status> {
+        splice::blob(&self.0, request.into_inner()).await.map(Response::new)
     }
 }

@@ -15,6 +15,8 @@ mod messages;
 mod reflection;
 mod resumable;
 mod router;
+mod splice;
+mod split;
 mod upload;
 mod write_session;
 

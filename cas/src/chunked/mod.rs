@@ -1,0 +1,166 @@
+//! [`Chunked`]: blobs of which the chunks are stored, and not the whole, so that what two of them share is stored once.
+//!
+//! Invariant: a blob's bytes are stored whole or as chunks with a manifest that lists them; both only while one of them takes
+//! the other's place. A manifest is written after its chunks were held against the blob's digest, and the whole goes after
+//! its manifest is on the disk. A chunked blob is present while all of its chunks are; whoever asks for it extends
+//! their lives with its own.
+//! Decision: docs/adr/0010-chunked-blobs.md.
+
+mod manifest;
+mod manifests;
+mod presence;
+mod read;
+mod splice;
+mod split;
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use larder_protos::{Digest, Hash};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
+
+pub use self::split::Split;
+
+use self::manifests::Manifests;
+use self::presence::Visit;
+use crate::{
+    BlobKey, BlobKeys, BlobStore, ByteRange, DiskTier, Keyspace, Payload, PutOutcome, RequestCx,
+    StoreError, blocking,
+};
+
+/// The most chunks of one blob: with their digests they fit in a message and in a manifest.
+pub const MAX_CHUNKS: usize = 1 << 18;
+
+/// Enough that two blobs rarely meet at one gate.
+const GATES: usize = 64;
+
+/// How many blobs are cut or put together at a time: each reads all its bytes and hashes them.
+const WORK_AT_ONCE: usize = 4;
+
+/// Blobs on disk, whole or as chunks. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Chunked {
+    store: Arc<Store>,
+}
+
+#[derive(Debug)]
+struct Store {
+    disk: DiskTier,
+    manifests: Manifests,
+    hasher: RandomState,
+    /// Whole and manifest of a blob take each other's place behind its gate. Held across a few writes, hence async.
+    gates: [Mutex<()>; GATES],
+    /// How often a whole took the place of a manifest: whoever looked for the one before and for the other after looks again.
+    wholes_back: AtomicU64,
+    work: Semaphore,
+}
+
+impl Chunked {
+    /// Chunks and wholes in `disk`.
+    pub fn new(disk: DiskTier) -> Self {
+        let store = Store {
+            manifests: Manifests::new(disk.clone()),
+            disk,
+            hasher: RandomState::new(),
+            gates: std::array::from_fn(|_| Mutex::new(())),
+            wholes_back: AtomicU64::new(0),
+            work: Semaphore::new(WORK_AT_ONCE),
+        };
+        Self { store: Arc::new(store) }
+    }
+
+    /// The size of a chunked blob that is known by its hash alone.
+    pub async fn size_of(
+        &self,
+        keyspace: &Keyspace,
+        hash: &Hash,
+    ) -> Result<Option<u64>, StoreError> {
+        self.store.manifests.size_of(keyspace, hash).await
+    }
+}
+
+impl Store {
+    async fn enter(&self, digest: &Digest) -> MutexGuard<'_, ()> {
+        let number = self.hasher.hash_one(digest) % GATES as u64;
+        self.gates[usize::try_from(number).unwrap_or_default()].lock().await
+    }
+
+    /// Whether the blob is stored whole; extends its life.
+    async fn holds_whole(&self, key: &BlobKey) -> bool {
+        self.disk.engine().holds(&key.record_key()).await
+    }
+
+    fn has_manifest(&self, key: &BlobKey) -> bool {
+        self.manifests.touch(&key.keyspace, &[key.digest]).contains(&true)
+    }
+
+    /// Removes the whole of a blob whose manifest and chunks are stored; these survive a power cut before it goes. Behind the
+    /// blob's gate.
+    async fn drop_whole(&self, key: &BlobKey) -> Result<(), StoreError> {
+        let (engine, record_key) = (Arc::clone(self.disk.engine()), key.record_key());
+        blocking::run(move || {
+            if engine.contains(&record_key) {
+                engine.sync()?;
+                engine.remove(&record_key)?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+
+    /// Removes the manifest of a blob that is stored whole.
+    async fn drop_manifest(&self, key: &BlobKey) -> Result<(), StoreError> {
+        let _gate = self.enter(&key.digest).await;
+        if self.holds_whole(key).await {
+            self.manifests.remove(key).await?;
+            self.wholes_back.fetch_add(1, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Chunked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "chunked({})", self.store.disk)
+    }
+}
+
+#[async_trait]
+impl BlobStore for Chunked {
+    async fn find_missing(&self, cx: &RequestCx, keys: BlobKeys) -> Result<BlobKeys, StoreError> {
+        self.store.find_missing(cx, keys, Visit::FIRST).await
+    }
+
+    async fn get(
+        &self,
+        cx: &RequestCx,
+        key: &BlobKey,
+        range: ByteRange,
+    ) -> Result<Option<Payload>, StoreError> {
+        self.store.get(cx, key, range, Visit::FIRST).await
+    }
+
+    async fn put(
+        &self,
+        cx: &RequestCx,
+        key: &BlobKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        let store = &self.store;
+        if store.has_manifest(key) && store.is_whole_in_chunks(cx, key, Visit::FIRST).await? {
+            return Ok(PutOutcome::AlreadyPresent);
+        }
+        let outcome = store.disk.put(cx, key, payload).await?;
+        if outcome == PutOutcome::Stored
+            && store.has_manifest(key)
+            && let Err(error) = store.drop_manifest(key).await
+        {
+            // The blob is stored. That its chunks are listed too does no harm.
+            tracing::debug!(%key, %error, "the manifest of a blob that is whole again stays");
+        }
+        Ok(outcome)
+    }
+}
