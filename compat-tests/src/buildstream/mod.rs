@@ -17,6 +17,9 @@ use project::{Caches, Project};
 pub(crate) const NAME: &str = "buildstream";
 
 const VERSION: &str = "BuildStream==2.8.1";
+/// A case: the lab, the client's folder and its own.
+type Case = fn(&Lab, &Path, &Path) -> Result<String, CompatError>;
+
 /// The sandbox that elements are built in.
 const BUBBLEWRAP: DebianPackage = DebianPackage { program: "bwrap", package: "bubblewrap" };
 /// What is in the sandbox.
@@ -35,7 +38,6 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     }
     let environment = PACKAGES.ensure(lab, &log)?;
     report.note(NAME, VERSION);
-    type Case = fn(&Lab, &Path, &Path) -> Result<String, CompatError>;
     let cases: [(&str, Case); 3] = [
         ("storage-service", storage_service),
         ("artifact-cache", artifact_cache),
@@ -106,10 +108,11 @@ fn source_cache(lab: &Lab, dir: &Path, environment: &Path) -> Result<String, Com
     let project = Project::new(environment, dir, larder.address(), Caches::Sources)?;
     let mut expectations = Expectations::of(&project.log);
     let pushed = project.bst(&["source", "push", "files.bst"])?;
-    expectations.equal("cold: sources pushed", processed(&pushed, "Source Push Queue"), Some(1));
+    expectations.equal("cold: sources pushed", processed(&pushed, "Src-push Queue"), Some(1));
     let pushes = |larder: &Larder| {
         larder.metrics().map(|m| m.calls("Push/PushDirectory") + m.calls("Push/PushBlob"))
     };
+    expectations.says("source push, cold", &pushed, "Pushed source");
     expectations.at_least("pushes", pushes(&larder)?, 1);
 
     larder.crash_and_restart()?;
@@ -141,12 +144,12 @@ mod tests {
     fn what_a_queue_processed_is_read() {
         let printed = "Pipeline Summary\n    Total:       3\n    \
                        Fetch Queue: processed 2, skipped 1, failed 0 \n    \
-                       Source Push Queue: processed 4, skipped 0, failed 0\n    \
+                       Src-push Queue: processed 4, skipped 0, failed 0\n    \
                        Push Queue:  processed 3, skipped 0, failed 0\n";
         let table = [
             ("Fetch Queue", Some(2)),
             ("Push Queue", Some(3)),
-            ("Source Push Queue", Some(4)),
+            ("Src-push Queue", Some(4)),
             ("Build Queue", None),
         ];
         for (queue, count) in table {

@@ -61,15 +61,47 @@ impl HotMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use larder_disk::RealIo;
+    use prometheus_client::registry::Registry;
+
     use super::*;
+    use crate::compose;
+    use crate::config::{ByteSize, Config, Machine, Origin, Sources};
 
     #[test]
-    fn shares_are_all_there_is_and_fall_together() {
+    fn shares_are_all_there_is() {
         for bytes in [0, 1, 7, 8, 100, 1 << 20, (1 << 30) - 1] {
             let HotShares { blobs_bytes, actions_bytes, trees_bytes } = HotShares::of(bytes);
             assert_eq!(blobs_bytes + actions_bytes + trees_bytes, bytes);
         }
         let shares = HotShares { blobs_bytes: 600, actions_bytes: 100, trees_bytes: 100 };
         assert_eq!(HotShares::of(800), shares);
+    }
+
+    #[test]
+    fn one_limit_is_that_of_all_three() {
+        let data_dir = tempfile::tempdir().unwrap();
+        let mut sources = Sources::default();
+        sources.set(Origin::Flag, "data_dir", data_dir.path().display().to_string());
+        sources.set(Origin::Flag, "max_size", "64MiB");
+        sources.set(Origin::Flag, "hot.capacity", "8MiB");
+        let machine = Machine {
+            cache_dir: None,
+            cores: NonZeroUsize::MIN,
+            memory: ByteSize::gib(1),
+            disk_room: |_| None,
+        };
+        let config = Config::check(sources, &machine).unwrap();
+        let stacks = compose::build(&config, Arc::new(RealIo), &mut Registry::default()).unwrap();
+        let hot = stacks.hot();
+        assert_eq!(hot.capacity_bytes(), 8 << 20);
+        let limits = || hot.stats().map(|stats| stats.limit_bytes);
+        assert_eq!(limits(), [6 << 20, 1 << 20, 1 << 20]);
+        hot.set_limit(2 << 20);
+        assert_eq!(limits(), [3 << 19, 1 << 18, 1 << 18]);
+        hot.set_limit(8 << 20);
+        assert_eq!(limits(), [6 << 20, 1 << 20, 1 << 20]);
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions are numbered from 0001 without a gap, and each says the same five things.
+//! Decisions are numbered from 0001 without a gap, and each says the same five things; what was learned later stands below.
 
 use super::Violation;
 use super::snapshot::Text;
@@ -6,6 +6,8 @@ use super::snapshot::Text;
 const RULE: &str = "decisions";
 const HEADINGS: [&str; 5] =
     ["## Context", "## Decision", "## Alternatives", "## Consequences", "## Numbers"];
+/// How a heading begins under which a decision is carried on.
+const ADDENDUM: &str = "## Addendum: ";
 
 pub(super) fn check(decisions: &[Text]) -> Vec<Violation> {
     let mut violations = Vec::new();
@@ -21,7 +23,9 @@ pub(super) fn check(decisions: &[Text]) -> Vec<Violation> {
         }
         let headings: Vec<_> =
             decision.content.lines().filter(|line| line.starts_with("## ")).collect();
-        if headings != HEADINGS {
+        let written_at_first = headings.partition_point(|line| !line.starts_with(ADDENDUM));
+        let (first, addenda) = headings.split_at(written_at_first);
+        if first != HEADINGS || !addenda.iter().all(|line| line.starts_with(ADDENDUM)) {
             let detail = format!("expected the headings {HEADINGS:?}, got {headings:?}");
             violations.push(Violation::new(&decision.path, RULE, detail));
         }
@@ -58,9 +62,13 @@ mod tests {
     #[test]
     fn numbers_names_and_headings_count() {
         let whole = &format!("# Title\n\n{}\n", HEADINGS.join("\n\ntext\n\n"));
-        let table: [(&[(&str, &str)], usize); 7] = [
+        let carried_on = &format!("{whole}\n## Addendum: more\n\n## Addendum: still more\n");
+        let other = &format!("{whole}\n## Addendum: more\n\n## Other\n");
+        let table: [(&[(&str, &str)], usize); 9] = [
             (&[], 0),
             (&[("0002-b.md", whole), ("0001-a.md", whole)], 0),
+            (&[("0001-a.md", carried_on)], 0),
+            (&[("0001-a.md", other)], 1),
             (&[("0002-b.md", whole)], 1),
             (&[("0001-a.md", whole), ("0001-b.md", whole)], 1),
             (&[("0001-a.md", whole), ("readme.md", whole)], 1),

@@ -234,13 +234,13 @@ impl DirectoryTree {
     }
 }
 
-/// A root with `width` subdirectories, each with a file of its own name; the files' blobs are not stored.
+/// A root with `width` subdirectories, each with a file of a name that no other has. The files are empty, and so are there.
 pub(crate) fn tree_of(cx: &Cx, width: usize) -> DirectoryTree {
     let leaves: Vec<_> = (0..width)
         .map(|index| {
-            let file = cx.blob(20);
+            let file = cx.blob_of(Vec::new());
             let file = reapi::FileNode {
-                name: format!("file-{index}"),
+                name: format!("file-{index}-{}", cx.uuid()),
                 digest: Some(file.digest()),
                 ..Default::default()
             };

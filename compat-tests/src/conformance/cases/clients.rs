@@ -465,8 +465,11 @@ async fn buildstream_asset(cx: &Cx) -> Outcome {
     let mut request = cx.push_request(std::slice::from_ref(&uri), &artifact);
     request.references_directories = vec![files.root()];
     expect::ok(cx.push_blob(request).await, "PushBlob of an artifact")?;
+    let what = "FetchBlob of an artifact";
     let fetched: asset::FetchBlobResponse =
-        expect::ok(cx.fetch_blob(cx.fetch_request(&[uri])).await, "FetchBlob of an artifact")?;
+        expect::ok(cx.fetch_blob(cx.fetch_request(&[uri])).await, what)?;
+    let status = fetched.status.clone();
+    expect::batch_code(status.as_ref(), Code::Ok, format!("the status of {what}"))?;
     expect::equal(fetched.blob_digest, Some(artifact.digest()), "the artifact's digest")
 }
 
