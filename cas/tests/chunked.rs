@@ -376,6 +376,23 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
 }
 
 #[tokio::test]
+async fn a_manifest_in_memory_is_held_against_the_one_on_disk() {
+    let lab = Lab::new();
+    let blob = noise(17, 4 << 20);
+    let key = lab.store(&blob).await;
+    let before = lab.split(&key, FAST).await.expect("present").chunks;
+    assert!(lab.is_present(&key).await);
+    // A put that this one does not see end, as one whose caller went away.
+    let beside = Chunked::new(DiskTier::new(Arc::clone(&lab.engine)));
+    let again = beside.split(&RequestCx::RAW, &key, REP_MAX).await.expect("an answer");
+    let gone = before.iter().find(|chunk| !again.as_ref().expect("present").chunks.contains(chunk));
+    lab.evict(gone.expect("they cut elsewhere")).await;
+    assert!(lab.is_present(&key).await);
+    assert_eq!(lab.read(&key).await, Some(blob));
+    assert_eq!(lab.split(&key, None).await, again);
+}
+
+#[tokio::test]
 async fn missing_ones_keep_their_order_among_chunked_ones() {
     let lab = Lab::new();
     let key = lab.store(&noise(16, 3 << 20)).await;
