@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use larder_cas::{
     BlobKey, BlobKeys, BlobStore, ByteRange, Chunked, DiskTier, Encoding, ErrorClass, Keyspace,
-    PutOutcome, RequestCx, Split, StoreError, UntrustedPayload,
+    MemoryLender, PutOutcome, RequestCx, RequestMemory, Split, StoreError, UntrustedPayload,
 };
 use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo, RecordKey};
 use larder_protos::{ChunkingFunction, Digest, DigestFunction};
@@ -318,6 +319,36 @@ async fn a_hundred_thousand_chunks() {
     let lab = lab.reopened();
     let split = lab.split(&key, None).await.expect("present");
     assert!(split == Split { chunks, function: None }, "{} chunks", split.chunks.len());
+}
+
+/// Lends nothing.
+#[derive(Debug)]
+struct EmptyPurse;
+
+#[async_trait]
+impl MemoryLender for EmptyPurse {
+    async fn take(&self, needed_bytes: u64) -> Result<(), StoreError> {
+        Err(StoreError::NoMemory { needed_bytes, limit_bytes: 0 })
+    }
+
+    fn give_back(&self, _bytes: u64) {}
+}
+
+#[tokio::test]
+async fn no_long_list_is_read_without_memory_for_it() {
+    let lab = Lab::new();
+    let bytes: Vec<_> = (0..=u8::MAX).map(|byte| Bytes::from(vec![byte])).collect();
+    for byte in &bytes {
+        lab.store(byte).await;
+    }
+    let blob = noise(18, 5_000);
+    let chunks = blob.iter().map(|byte| digest(&bytes[usize::from(*byte)])).collect();
+    let key = key(digest(&blob));
+    lab.splice(&key, chunks, None).await.expect("spliced");
+    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::new(EmptyPurse)));
+    let refused = lab.chunked.split(&cx, &key, None).await.expect_err("no memory");
+    assert!(matches!(refused, StoreError::NoMemory { .. }), "{refused}");
+    assert_eq!(lab.split(&key, None).await.expect("present").chunks.len(), 5_000);
 }
 
 #[tokio::test]

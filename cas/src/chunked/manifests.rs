@@ -188,7 +188,8 @@ impl ManifestReader {
 
     /// Up to `most` chunks; none at the end.
     pub(super) async fn window(&mut self, most: usize) -> Result<Vec<Digest>, StoreError> {
-        let mut window = Vec::new();
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let mut window = Vec::with_capacity(most.min(left));
         while window.len() < most
             && let Some(chunk) = self.next().await?
         {
