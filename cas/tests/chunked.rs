@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use larder_cas::{
     BlobKey, BlobKeys, BlobStore, ByteRange, Chunked, DiskTier, Encoding, ErrorClass, Keyspace,
-    PutOutcome, RequestCx, Split, StoreError, UntrustedPayload,
+    MemoryLender, PutOutcome, RequestCx, RequestMemory, Split, StoreError, UntrustedPayload,
 };
 use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo, RecordKey};
 use larder_protos::{ChunkingFunction, Digest, DigestFunction};
@@ -320,6 +321,36 @@ async fn a_hundred_thousand_chunks() {
     assert!(split == Split { chunks, function: None }, "{} chunks", split.chunks.len());
 }
 
+/// Lends nothing.
+#[derive(Debug)]
+struct EmptyPurse;
+
+#[async_trait]
+impl MemoryLender for EmptyPurse {
+    async fn take(&self, needed_bytes: u64) -> Result<(), StoreError> {
+        Err(StoreError::NoMemory { needed_bytes, limit_bytes: 0 })
+    }
+
+    fn give_back(&self, _bytes: u64) {}
+}
+
+#[tokio::test]
+async fn no_long_list_is_read_without_memory_for_it() {
+    let lab = Lab::new();
+    let bytes: Vec<_> = (0..=u8::MAX).map(|byte| Bytes::from(vec![byte])).collect();
+    for byte in &bytes {
+        lab.store(byte).await;
+    }
+    let blob = noise(18, 5_000);
+    let chunks = blob.iter().map(|byte| digest(&bytes[usize::from(*byte)])).collect();
+    let key = key(digest(&blob));
+    lab.splice(&key, chunks, None).await.expect("spliced");
+    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::new(EmptyPurse)));
+    let refused = lab.chunked.split(&cx, &key, None).await.expect_err("no memory");
+    assert!(matches!(refused, StoreError::NoMemory { .. }), "{refused}");
+    assert_eq!(lab.split(&key, None).await.expect("present").chunks.len(), 5_000);
+}
+
 #[tokio::test]
 async fn chunks_are_found_after_a_restart() {
     let lab = Lab::new();
@@ -373,6 +404,23 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
     while let Some(turn) = turns.join_next().await {
         turn.expect("no turn misses");
     }
+}
+
+#[tokio::test]
+async fn a_manifest_in_memory_is_held_against_the_one_on_disk() {
+    let lab = Lab::new();
+    let blob = noise(17, 4 << 20);
+    let key = lab.store(&blob).await;
+    let before = lab.split(&key, FAST).await.expect("present").chunks;
+    assert!(lab.is_present(&key).await);
+    // A put that this one does not see end, as one whose caller went away.
+    let beside = Chunked::new(DiskTier::new(Arc::clone(&lab.engine)));
+    let again = beside.split(&RequestCx::RAW, &key, REP_MAX).await.expect("an answer");
+    let gone = before.iter().find(|chunk| !again.as_ref().expect("present").chunks.contains(chunk));
+    lab.evict(gone.expect("they cut elsewhere")).await;
+    assert!(lab.is_present(&key).await);
+    assert_eq!(lab.read(&key).await, Some(blob));
+    assert_eq!(lab.split(&key, None).await, again);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
-use larder_disk::{Accepts, Content, RecordKey};
+use larder_disk::{Accepts, Content, RecordKey, RecordVersion};
 use larder_protos::{ChunkingFunction, Digest, DigestFunction, Hash};
 use moka::sync::Cache;
 
@@ -27,7 +27,16 @@ const MEMO_BYTES: u64 = 8 * 1024 * 1024;
 /// The manifests in the engine of a disk tier.
 pub(super) struct Manifests {
     disk: DiskTier,
-    memo: Cache<RecordKey, Bytes>,
+    memo: Cache<RecordKey, Remembered>,
+}
+
+/// A manifest in memory. Good for as long as its version is current, so nothing has to be known of puts that came between,
+/// or took effect after their callers went away.
+#[derive(Clone)]
+struct Remembered {
+    /// Current before the manifest was read, which is therefore no older.
+    version: RecordVersion,
+    manifest: Bytes,
 }
 
 /// A manifest that is being read, chunk by chunk.
@@ -42,8 +51,9 @@ pub(super) struct ManifestReader {
 
 impl Manifests {
     pub(super) fn new(disk: DiskTier) -> Self {
-        let weigh = |_: &RecordKey, manifest: &Bytes| {
-            let bytes = size_of::<RecordKey>() + size_of::<Bytes>() + manifest.len();
+        let weigh = |_: &RecordKey, remembered: &Remembered| {
+            let bytes =
+                size_of::<RecordKey>() + size_of::<Remembered>() + remembered.manifest.len();
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         let memo = Cache::builder().max_capacity(MEMO_BYTES).weigher(weigh).build();
@@ -81,21 +91,27 @@ impl Manifests {
         hash: &Hash,
     ) -> Result<Option<ManifestReader>, StoreError> {
         let key = RecordKey::action_result(&keyspace_of(keyspace)?, hash);
-        let stored = self.disk.engine().settled(|engine| engine.record(&key)).await;
-        let Some(stored) = stored else { return Ok(None) };
-        if let Some(known) = self.memo.get(&key) {
-            let size_bytes = known.len() as u64;
-            let payload =
-                Payload::from_trusted_bytes(size_bytes, larder_disk::Encoding::Raw, known);
+        let engine = self.disk.engine();
+        loop {
+            let stored =
+                engine.settled(|engine| Some((engine.version(&key)?, engine.record(&key)?)));
+            let Some((version, stored)) = stored.await else { return Ok(None) };
+            if let Some(known) = self.memo.get(&key).filter(|known| known.version == version) {
+                return ManifestReader::new(known.payload(), hash.function()).await;
+            }
+            let whole = 0..stored.logical_size_bytes;
+            let read = self.disk.read(key.clone(), whole, Accepts::Raw).await?;
+            // What took its place meanwhile may have another length.
+            if engine.version(&key).is_some_and(|current| current != version) {
+                continue;
+            }
+            let Some(payload) = read else { return Ok(None) };
+            if let Some(bytes) = payload.bytes().filter(|bytes| bytes.len() <= REMEMBERED_BYTES) {
+                let manifest = Bytes::copy_from_slice(bytes);
+                self.memo.insert(key, Remembered { version, manifest });
+            }
             return ManifestReader::new(payload, hash.function()).await;
         }
-        let whole = 0..stored.logical_size_bytes;
-        let read = self.disk.read(key.clone(), whole, Accepts::Raw).await?;
-        let Some(payload) = read else { return Ok(None) };
-        if let Some(bytes) = payload.bytes().filter(|bytes| bytes.len() <= REMEMBERED_BYTES) {
-            self.memo.insert(key, Bytes::copy_from_slice(bytes));
-        }
-        ManifestReader::new(payload, hash.function()).await
     }
 
     /// Stores the manifest of a blob in place of the one that it may have.
@@ -109,17 +125,11 @@ impl Manifests {
             || StoreError::TooManyChunks { digest: blob.digest, limit: super::MAX_CHUNKS };
         let manifest = manifest::encode(function, blob.digest.size_bytes(), chunks);
         let manifest = manifest.ok_or_else(too_many)?;
-        let key = key_of(blob)?;
+        let (key, manifest_bytes) = (key_of(blob)?, manifest.len());
         let engine = std::sync::Arc::clone(self.disk.engine());
-        let (stored, bytes) = (key.clone(), manifest.clone());
-        let prepare = move || engine.prepare(&stored, Content::Raw(&bytes));
-        let prepared = blocking::run_sized(manifest.len(), prepare).await??;
+        let prepare = move || engine.prepare(&key, Content::Raw(&manifest));
+        let prepared = blocking::run_sized(manifest_bytes, prepare).await??;
         prepared.submit().await?.await?;
-        if manifest.len() <= REMEMBERED_BYTES {
-            self.memo.insert(key, manifest);
-        } else {
-            self.memo.invalidate(&key);
-        }
         Ok(())
     }
 
@@ -127,10 +137,15 @@ impl Manifests {
     pub(super) async fn remove(&self, blob: &BlobKey) -> Result<(), StoreError> {
         let key = key_of(blob)?;
         let engine = std::sync::Arc::clone(self.disk.engine());
-        let removed = key.clone();
-        blocking::run(move || engine.remove(&removed)).await??;
-        self.memo.invalidate(&key);
+        blocking::run(move || engine.remove(&key)).await??;
         Ok(())
+    }
+}
+
+impl Remembered {
+    fn payload(self) -> Payload {
+        let size_bytes = self.manifest.len() as u64;
+        Payload::from_trusted_bytes(size_bytes, larder_disk::Encoding::Raw, self.manifest)
     }
 }
 
@@ -173,7 +188,8 @@ impl ManifestReader {
 
     /// Up to `most` chunks; none at the end.
     pub(super) async fn window(&mut self, most: usize) -> Result<Vec<Digest>, StoreError> {
-        let mut window = Vec::new();
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let mut window = Vec::with_capacity(most.min(left));
         while window.len() < most
             && let Some(chunk) = self.next().await?
         {

@@ -115,8 +115,9 @@ impl Store {
     async fn drop_manifest(&self, key: &BlobKey) -> Result<(), StoreError> {
         let _gate = self.enter(&key.digest).await;
         if self.holds_whole(key).await {
-            self.manifests.remove(key).await?;
+            // Before: who finds no manifest must see this, though the removal may take a while, and its caller go away.
             self.wholes_back.fetch_add(1, Ordering::Release);
+            self.manifests.remove(key).await?;
         }
         Ok(())
     }

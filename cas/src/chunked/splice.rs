@@ -31,6 +31,10 @@ impl Chunked {
             return Err(StoreError::OverSizeLimit { digest: key.digest, limit_bytes });
         }
         check_sizes(&key.digest, &chunks)?;
+        if chunks.contains(&key.digest) {
+            // Even if it has come meanwhile: a manifest that lists its own blob would be all that is left of it.
+            return Err(StoreError::ChunkAbsent { digest: key.digest, chunk: key.digest });
+        }
         store.require(cx, key, chunks.clone()).await?;
         let chunks: Vec<_> = chunks.into_iter().filter(|chunk| chunk.size_bytes() > 0).collect();
         let _turn = store.work.acquire().await.map_err(|_| StoreError::ShuttingDown)?;

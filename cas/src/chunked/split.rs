@@ -16,6 +16,9 @@ use crate::{
 /// What cuts a blob where the caller does not say.
 const DEFAULT: ChunkingFunction = ChunkingFunction::FastCdc2020;
 
+/// What each chunk takes while a list is read and asked for: in the list, in its copy, and in what the tiers make of that.
+const MEMORY_A_CHUNK: u64 = 4 * size_of::<Digest>() as u64;
+
 /// The chunks of a blob, all of them present.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Split {
@@ -28,6 +31,7 @@ pub struct Split {
 impl Chunked {
     /// The chunks that the blob is stored as; where it is stored whole, or `function` cuts it elsewhere, it is cut first.
     /// `None` where the blob is absent. Extends the lives of blob and chunks. Dropping the future leaves some chunks stored.
+    /// What a list that is known takes in memory, `cx` lends.
     ///
     /// A blob that is too small to be worth cutting is its own only chunk.
     pub async fn split(
@@ -90,6 +94,8 @@ impl Store {
         if function.is_some() && function != header.function {
             return Ok(None);
         }
+        let mut loan = cx.memory.loan();
+        loan.grow_to(u64::from(header.chunks) * MEMORY_A_CHUNK).await?;
         let chunks = manifest.window(MAX_CHUNKS).await?;
         if chunks.len() != header.chunks as usize || !self.are_present(cx, key, &chunks).await? {
             return Ok(None);

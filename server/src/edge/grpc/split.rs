@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder_cas::{RequestCx, Split};
+use larder_cas::{RequestCx, RequestMemory, Split};
 use larder_protos::reapi::{SplitBlobRequest, SplitBlobResponse};
 use larder_protos::{ChunkingFunction, Digest};
 use tonic::Status;
@@ -25,7 +25,9 @@ pub(super) async fn chunks(
     // chunks that it will never make itself.
     let function = ChunkingFunction::from_proto(request.chunking_function).map_err(grpc_status)?;
     let key = partition.blob(digest);
-    let found = shared.chunked.split(&RequestCx::RAW, &key, function).await;
+    // The list is long only where it is known already: then it is lent its memory before it is read.
+    let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(hold)));
+    let found = shared.chunked.split(&cx, &key, function).await;
     let Some(Split { chunks, function }) = found.map_err(grpc_status)? else {
         return Err(Status::not_found(format!("blob {digest} or one of its chunks is absent")));
     };
