@@ -402,6 +402,32 @@ async fn a_fetch_goes_on_when_its_client_has_gone() {
 }
 
 #[tokio::test]
+async fn who_waits_less_ends_it_for_nobody_else() {
+    let body = sample(100_000);
+    let origin = OriginServer::start(&body).await;
+    let server = start(&origin, &[]).await;
+    let url = origin.url("/hang");
+    let sri = sri(&body);
+    let asked = || request(&url, &[("checksum.sri", &sri)]);
+    let short = Some(well_known::Duration { seconds: 0, nanos: 300_000_000 });
+    let impatient = fetch(&server, FetchBlobRequest { timeout: short, ..asked() });
+    let patient = async {
+        origin.until_it_hangs().await;
+        fetch(&server, asked()).await
+    };
+    let go_on = async {
+        let answer = impatient.await;
+        origin.go_on();
+        answer
+    };
+    let (given_up, answer) = tokio::join!(go_on, patient);
+    check_status(&given_up, Code::DeadlineExceeded, "300 ms");
+    assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
+    assert_eq!(origin.requests().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_fetch_does_not_hold_up_the_end_of_the_server() {
     let body = sample(1_000);
     let origin = OriginServer::start(&body).await;
