@@ -197,6 +197,9 @@ async fn turborepo_gets_back_what_it_said() {
             assert_eq!(got.headers()[name], value, "{method}");
         }
     }
+    // What a path may have, JSON may not.
+    let odd = call(&server, "PUT", "/a\"b/v8/artifacts/b2", &[], sample(5)).await;
+    assert_eq!(odd.body(), r#"{"urls":["/a\"b/v8/artifacts/b2"]}"#);
     let bad = [("x-artifact-duration", "soon")];
     let refused = call(&server, "PUT", path, &bad, sample(500)).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
