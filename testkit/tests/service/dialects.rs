@@ -148,6 +148,28 @@ async fn what_is_wrong_is_refused_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_part_is_not_stored_as_the_whole() {
+    let server = TestServer::start().await;
+    let whole = sample(100);
+    let hash = digest(&whole).hash().to_string();
+    for path in [
+        "/kv/a".to_owned(),
+        format!("/gradle/{KEY}"),
+        "/v8/artifacts/a".to_owned(),
+        "/v1/cache/1".to_owned(),
+        "/sccache/a".to_owned(),
+        format!("/cas/{hash}"),
+        format!("/ac/{hash}"),
+    ] {
+        let part = [("content-range", "bytes 90-99/100")];
+        let refused = call(&server, "PUT", &path, &part, whole.slice(90..)).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(ask(&server, "GET", &path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn gradle_overwrites() {
     let server = TestServer::start().await;
     let path = format!("/some/where/gradle/{KEY}");

@@ -148,7 +148,7 @@ impl EdgeError for PutResultError {
 impl EdgeError for BodyError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Encoding { .. } | Self::TooLarge { .. } => ErrorClass::Caller,
+            Self::Encoding { .. } | Self::Part | Self::TooLarge { .. } => ErrorClass::Caller,
             Self::Budget { source } => source.class(),
             Self::Store { source } => source.class(),
         }
@@ -156,7 +156,9 @@ impl EdgeError for BodyError {
 
     fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Encoding { .. } | Self::TooLarge { .. } | Self::Budget { .. } => None,
+            Self::Encoding { .. } | Self::Part | Self::TooLarge { .. } | Self::Budget { .. } => {
+                None
+            }
             Self::Store { source } => Some(source),
         }
     }
@@ -170,7 +172,7 @@ impl EdgeError for BodyError {
 
     fn is_too_large(&self) -> bool {
         match self {
-            Self::Encoding { .. } | Self::Budget { .. } => false,
+            Self::Encoding { .. } | Self::Part | Self::Budget { .. } => false,
             Self::TooLarge { .. } => true,
             Self::Store { source } => source.is_too_large(),
         }
