@@ -1,13 +1,13 @@
 //! Remote Asset: what nobody pushed is fetched from origins, within what is allowed.
 
-use larder_protos::asset::{FetchBlobRequest, FetchBlobResponse};
+use larder_protos::asset::{FetchBlobRequest, FetchBlobResponse, PushBlobRequest};
 use larder_protos::reapi::digest_function;
 use larder_protos::well_known;
 use larder_testkit::TestServer;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::client::{assert_refused, digest, metric, read, sample};
+use crate::client::{assert_refused, digest, metric, read, sample, store};
 use crate::origin_server::{CA_FILE, OriginServer};
 use crate::remote_asset::{fetch, found, qualifiers};
 
@@ -424,6 +424,26 @@ async fn who_waits_less_ends_it_for_nobody_else() {
     check_status(&given_up, Code::DeadlineExceeded, "300 ms");
     assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
     assert_eq!(origin.requests().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_has_its_checksum() {
+    let origin = OriginServer::start(b"").await;
+    let server = start(&origin, &[]).await;
+    let body = sample(100);
+    store(&server, &body).await;
+    let asked = |checksum: &str| PushBlobRequest {
+        uris: vec!["urn:x".to_owned()],
+        qualifiers: qualifiers(&[("checksum.sri", checksum)]),
+        blob_digest: Some(digest(&body).to_proto()),
+        ..PushBlobRequest::default()
+    };
+    let refused = server.push().push_blob(asked(&sri(b"other"))).await;
+    assert_refused(refused, Code::InvalidArgument, "checksum.sri");
+    for checksum in [sri(&body), "what another server understands".to_owned()] {
+        server.push().push_blob(asked(&checksum)).await.expect("pushed");
+    }
     server.stop().await;
 }
 

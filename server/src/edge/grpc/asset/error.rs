@@ -32,6 +32,8 @@ pub(super) enum AssetError {
     Unsupported { names: Vec<String> },
     #[error("{field} of {seconds} s and {nanos} ns is no time")]
     Time { field: &'static str, seconds: i64, nanos: i32 },
+    #[error("checksum.sri is not that of blob {digest}")]
+    OtherChecksum { digest: Digest },
     #[error("{field}: blob {digest} is absent; store it before it is pushed")]
     Absent { field: &'static str, digest: Digest },
     #[error(
