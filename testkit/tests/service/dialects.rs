@@ -170,6 +170,25 @@ async fn a_part_is_not_stored_as_the_whole() {
 }
 
 #[tokio::test]
+async fn a_put_with_conditions_replaces_only_what_it_knows() {
+    let server = TestServer::start().await;
+    let path = "/kv/a";
+    let put_if = async |name: &str, value: &str, size: usize| {
+        call(&server, "PUT", path, &[(name, value)], sample(size)).await.status()
+    };
+    assert_eq!(put_if("if-match", "*", 1).await, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(put_if("if-none-match", "*", 2).await, StatusCode::OK);
+    assert_eq!(put_if("if-none-match", "*", 3).await, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(put_if("if-match", "\"other\"", 4).await, StatusCode::PRECONDITION_FAILED);
+    let got = ask(&server, "GET", path).await;
+    assert!(got.body() == &sample(2));
+    let tag = got.headers()["etag"].to_str().expect("ASCII").to_owned();
+    assert_eq!(put_if("if-match", &tag, 5).await, StatusCode::OK);
+    assert!(ask(&server, "GET", path).await.body() == &sample(5));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn gradle_overwrites() {
     let server = TestServer::start().await;
     let path = format!("/some/where/gradle/{KEY}");

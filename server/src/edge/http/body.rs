@@ -79,6 +79,8 @@ pub(crate) enum BodyError {
     Encoding { encoding: String },
     #[error("the body is a part, by its content-range, and only the whole is stored")]
     Part,
+    #[error("what is here is not what if-match or if-none-match ask for")]
+    Condition,
     #[error("the body is over the limit of {limit_bytes} B")]
     TooLarge { limit_bytes: u64 },
     #[error(transparent)]
