@@ -148,6 +148,47 @@ async fn what_is_wrong_is_refused_and_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_part_is_not_stored_as_the_whole() {
+    let server = TestServer::start().await;
+    let whole = sample(100);
+    let hash = digest(&whole).hash().to_string();
+    for path in [
+        "/kv/a".to_owned(),
+        format!("/gradle/{KEY}"),
+        "/v8/artifacts/a".to_owned(),
+        "/v1/cache/1".to_owned(),
+        "/sccache/a".to_owned(),
+        format!("/cas/{hash}"),
+        format!("/ac/{hash}"),
+    ] {
+        let part = [("content-range", "bytes 90-99/100")];
+        let refused = call(&server, "PUT", &path, &part, whole.slice(90..)).await;
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(ask(&server, "GET", &path).await.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_put_with_conditions_replaces_only_what_it_knows() {
+    let server = TestServer::start().await;
+    let path = "/kv/a";
+    let put_if = async |name: &str, value: &str, size: usize| {
+        call(&server, "PUT", path, &[(name, value)], sample(size)).await.status()
+    };
+    assert_eq!(put_if("if-match", "*", 1).await, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(put_if("if-none-match", "*", 2).await, StatusCode::OK);
+    assert_eq!(put_if("if-none-match", "*", 3).await, StatusCode::PRECONDITION_FAILED);
+    assert_eq!(put_if("if-match", "\"other\"", 4).await, StatusCode::PRECONDITION_FAILED);
+    let got = ask(&server, "GET", path).await;
+    assert!(got.body() == &sample(2));
+    let tag = got.headers()["etag"].to_str().expect("ASCII").to_owned();
+    assert_eq!(put_if("if-match", &tag, 5).await, StatusCode::OK);
+    assert!(ask(&server, "GET", path).await.body() == &sample(5));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn gradle_overwrites() {
     let server = TestServer::start().await;
     let path = format!("/some/where/gradle/{KEY}");
@@ -197,6 +238,9 @@ async fn turborepo_gets_back_what_it_said() {
             assert_eq!(got.headers()[name], value, "{method}");
         }
     }
+    // What a path may have, JSON may not.
+    let odd = call(&server, "PUT", "/a\"b/v8/artifacts/b2", &[], sample(5)).await;
+    assert_eq!(odd.body(), r#"{"urls":["/a\"b/v8/artifacts/b2"]}"#);
     let bad = [("x-artifact-duration", "soon")];
     let refused = call(&server, "PUT", path, &bad, sample(500)).await;
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);

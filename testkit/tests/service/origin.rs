@@ -1,13 +1,13 @@
 //! Remote Asset: what nobody pushed is fetched from origins, within what is allowed.
 
-use larder_protos::asset::{FetchBlobRequest, FetchBlobResponse};
+use larder_protos::asset::{FetchBlobRequest, FetchBlobResponse, PushBlobRequest};
 use larder_protos::reapi::digest_function;
 use larder_protos::well_known;
 use larder_testkit::TestServer;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::client::{assert_refused, digest, metric, read, sample};
+use crate::client::{assert_refused, digest, metric, read, sample, store};
 use crate::origin_server::{CA_FILE, OriginServer};
 use crate::remote_asset::{fetch, found, qualifiers};
 
@@ -398,6 +398,52 @@ async fn a_fetch_goes_on_when_its_client_has_gone() {
         assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
     }
     assert_eq!(origin.requests().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_waits_less_ends_it_for_nobody_else() {
+    let body = sample(100_000);
+    let origin = OriginServer::start(&body).await;
+    let server = start(&origin, &[]).await;
+    let url = origin.url("/hang");
+    let sri = sri(&body);
+    let asked = || request(&url, &[("checksum.sri", &sri)]);
+    let short = Some(well_known::Duration { seconds: 0, nanos: 300_000_000 });
+    let impatient = fetch(&server, FetchBlobRequest { timeout: short, ..asked() });
+    let patient = async {
+        origin.until_it_hangs().await;
+        fetch(&server, asked()).await
+    };
+    let go_on = async {
+        let answer = impatient.await;
+        origin.go_on();
+        answer
+    };
+    let (given_up, answer) = tokio::join!(go_on, patient);
+    check_status(&given_up, Code::DeadlineExceeded, "300 ms");
+    assert_eq!(found(&answer), Some((url.as_str(), digest(&body))));
+    assert_eq!(origin.requests().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_has_its_checksum() {
+    let origin = OriginServer::start(b"").await;
+    let server = start(&origin, &[]).await;
+    let body = sample(100);
+    store(&server, &body).await;
+    let asked = |checksum: &str| PushBlobRequest {
+        uris: vec!["urn:x".to_owned()],
+        qualifiers: qualifiers(&[("checksum.sri", checksum)]),
+        blob_digest: Some(digest(&body).to_proto()),
+        ..PushBlobRequest::default()
+    };
+    let refused = server.push().push_blob(asked(&sri(b"other"))).await;
+    assert_refused(refused, Code::InvalidArgument, "checksum.sri");
+    for checksum in [sri(&body), "what another server understands".to_owned()] {
+        server.push().push_blob(asked(&checksum)).await.expect("pushed");
+    }
     server.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, EXPECT};
 use ::http::{HeaderMap, Request};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -77,6 +77,10 @@ impl Drop for RequestBody {
 pub(crate) enum BodyError {
     #[error("content-encoding {encoding:?} is not understood here; zstd is")]
     Encoding { encoding: String },
+    #[error("the body is a part, by its content-range, and only the whole is stored")]
+    Part,
+    #[error("what is here is not what if-match or if-none-match ask for")]
+    Condition,
     #[error("the body is over the limit of {limit_bytes} B")]
     TooLarge { limit_bytes: u64 },
     #[error(transparent)]
@@ -91,8 +95,11 @@ pub(crate) enum BodyError {
     },
 }
 
-/// How the body is encoded.
+/// How the body is encoded, which must be all of what is sent. Source: RFC 9110, 14.5.
 pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
+    if headers.contains_key(CONTENT_RANGE) {
+        return Err(BodyError::Part);
+    }
     match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()) {
         None => Ok(Encoding::Raw),
         Some(value) if value == b"identity" => Ok(Encoding::Raw),

@@ -51,6 +51,21 @@ impl Tag {
         }
     }
 
+    /// Whether what is here, if anything is, may be replaced.
+    pub(super) fn may_replace(current: Option<&Self>, headers: &HeaderMap) -> bool {
+        match current {
+            Some(tag) => tag.condition(headers) == Condition::Met,
+            None => !headers.contains_key(IF_MATCH),
+        }
+    }
+
+    /// The headers that have conditions.
+    pub(super) fn conditions(headers: &HeaderMap) -> HeaderMap {
+        let is_one = |name: &::http::HeaderName| *name == IF_MATCH || *name == IF_NONE_MATCH;
+        let kept = headers.iter().filter(|(name, _)| is_one(name));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
     /// Whether a range may be sent: what the client has a part of is this blob, in the bytes themselves.
     pub(super) fn allows_range(&self, headers: &HeaderMap) -> bool {
         headers.get(IF_RANGE).is_none_or(|range| range.as_bytes() == self.strong.as_bytes())
@@ -95,6 +110,27 @@ mod tests {
         check("if-match", "\"a\"", Condition::Failed);
         check("if-match", "W/TAG", Condition::Failed);
         check("if-modified-since", "Sat, 29 Oct 1994 19:43:31 GMT", Condition::Met);
+    }
+
+    fn check_replaced(is_here: bool, name: &'static str, pattern: &str, expect: bool) {
+        let tag = Tag::of(Digest::of(DigestFunction::Sha256, b"").hash());
+        let headers =
+            headers(&[(name, pattern.replace("TAG", &tag.strong)), ("range", "x".into())]);
+        let conditions = Tag::conditions(&headers);
+        assert!(!conditions.contains_key("range"));
+        let may_replace = Tag::may_replace(is_here.then_some(&tag), &conditions);
+        assert_eq!(may_replace, expect, "{name}: {pattern}, here: {is_here}");
+    }
+
+    #[test]
+    fn what_is_replaced_is_what_the_client_knows() {
+        check_replaced(true, "if-none-match", "*", false);
+        check_replaced(false, "if-none-match", "*", true);
+        check_replaced(true, "if-match", "TAG", true);
+        check_replaced(true, "if-match", "\"a\"", false);
+        check_replaced(true, "if-match", "*", true);
+        check_replaced(false, "if-match", "*", false);
+        check_replaced(true, "accept", "*/*", true);
     }
 
     #[test]

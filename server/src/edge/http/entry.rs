@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ::http::{Response, StatusCode};
+use ::http::{HeaderMap, Response, StatusCode};
 use larder_action_cache::{ActionEntry, ActionKey};
 use larder_cas::{Encoding, Keyspace, RequestCx, StoreError};
 use larder_protos::reapi::{ActionResult, NodeProperties, NodeProperty, OutputFile};
@@ -17,6 +17,7 @@ use tonic::body::Body;
 use super::body::{self, BodyError, CacheRequest};
 use super::cache::{bare, refusal};
 use super::claims::Claims;
+use super::conditions::Tag;
 use super::download;
 use super::path::PathError;
 use super::spool::Spooled;
@@ -103,13 +104,17 @@ impl<'a> Entry<'a> {
         Ok(output.and_then(Value::of))
     }
 
-    /// Makes the body the value of the key, whatever it was before.
+    /// Makes the body the value of the key, whatever it was before, unless the request has conditions that this does not
+    /// meet. They are looked at before the body is read and once more after it; no lock spans the rest.
     pub(super) async fn put(
         &self,
         request: CacheRequest,
         properties: Vec<(String, String)>,
     ) -> Result<(), BodyError> {
+        let conditions = Tag::conditions(request.headers());
+        self.check(&conditions).await?;
         let digest = self.receive(request).await?;
+        self.check(&conditions).await?;
         let stored = Some(SystemTime::now());
         Ok(self.point_to(Value { digest: Some(digest), properties, stored }).await?)
     }
@@ -143,6 +148,16 @@ impl<'a> Entry<'a> {
             self.point_to(Value::default()).await?;
         }
         Ok(existed)
+    }
+
+    async fn check(&self, conditions: &HeaderMap) -> Result<(), BodyError> {
+        if conditions.is_empty() {
+            return Ok(());
+        }
+        let digest = self.value().await?.and_then(|value| value.digest);
+        let current = digest.map(|digest| Tag::of(digest.hash()));
+        let may_replace = Tag::may_replace(current.as_ref(), conditions);
+        if may_replace { Ok(()) } else { Err(BodyError::Condition) }
     }
 
     /// Stores the body as a blob.

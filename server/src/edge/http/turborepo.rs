@@ -136,7 +136,8 @@ async fn put(
 ) -> Result<Response<Body>, TurborepoError> {
     let entry = Entry::of(shared, name(place, request.uri().query())?);
     let properties = kept(request.headers())?;
-    let urls = format!(r#"{{"urls":["{}"]}}"#, request.uri().path());
+    // A path may have quotes and backslashes.
+    let urls = serde_json::json!({ "urls": [request.uri().path()] }).to_string();
     entry.put(request, properties).await?;
     let mut response = json(urls);
     *response.status_mut() = StatusCode::ACCEPTED;

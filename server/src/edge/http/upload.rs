@@ -148,7 +148,9 @@ impl EdgeError for PutResultError {
 impl EdgeError for BodyError {
     fn class(&self) -> ErrorClass {
         match self {
-            Self::Encoding { .. } | Self::TooLarge { .. } => ErrorClass::Caller,
+            Self::Encoding { .. } | Self::Part | Self::Condition | Self::TooLarge { .. } => {
+                ErrorClass::Caller
+            }
             Self::Budget { source } => source.class(),
             Self::Store { source } => source.class(),
         }
@@ -156,7 +158,11 @@ impl EdgeError for BodyError {
 
     fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Encoding { .. } | Self::TooLarge { .. } | Self::Budget { .. } => None,
+            Self::Encoding { .. }
+            | Self::Part
+            | Self::Condition
+            | Self::TooLarge { .. }
+            | Self::Budget { .. } => None,
             Self::Store { source } => Some(source),
         }
     }
@@ -164,13 +170,14 @@ impl EdgeError for BodyError {
     fn own_http_code(&self) -> Option<StatusCode> {
         match self {
             Self::Budget { source } => source.own_http_code(),
+            Self::Condition => Some(StatusCode::PRECONDITION_FAILED),
             _ => None,
         }
     }
 
     fn is_too_large(&self) -> bool {
         match self {
-            Self::Encoding { .. } | Self::Budget { .. } => false,
+            Self::Encoding { .. } | Self::Part | Self::Condition | Self::Budget { .. } => false,
             Self::TooLarge { .. } => true,
             Self::Store { source } => source.is_too_large(),
         }

@@ -28,10 +28,12 @@ pub(super) enum AssetError {
     LongQualifier { index: usize, actual_bytes: usize, limit_bytes: usize },
     #[error("qualifier {shown:?} is given twice")]
     TwoQualifiers { shown: String },
-    #[error("qualifiers that no origin is asked with: {}", names.join(", "))]
+    #[error("qualifiers that no origin is asked with: {}", quoted(names))]
     Unsupported { names: Vec<String> },
     #[error("{field} of {seconds} s and {nanos} ns is no time")]
     Time { field: &'static str, seconds: i64, nanos: i32 },
+    #[error("checksum.sri is not that of blob {digest}")]
+    OtherChecksum { digest: Digest },
     #[error("{field}: blob {digest} is absent; store it before it is pushed")]
     Absent { field: &'static str, digest: Digest },
     #[error(
@@ -48,6 +50,12 @@ pub(super) enum AssetError {
         #[from]
         source: HeaderError,
     },
+}
+
+/// Escaped: they come from clients, and errors are logged.
+fn quoted(names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+    quoted.join(", ")
 }
 
 impl EdgeError for AssetError {
@@ -70,6 +78,14 @@ impl EdgeError for AssetError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_clients_write_stays_on_its_line() {
+        let names = vec!["a\nERROR \u{1b}[31mforged".to_owned(), "b".to_owned()];
+        let text = AssetError::Unsupported { names }.to_string();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert!(text.ends_with(r#"forged", "b""#), "{text}");
+    }
 
     #[test]
     fn each_unsupported_qualifier_is_a_violation() {

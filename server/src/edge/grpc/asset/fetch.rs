@@ -105,8 +105,10 @@ impl FetchService {
                 plan,
             };
             let hold = hold.split_off();
+            // Whoever joins may have more time than who asked first.
+            let most = origin.settings().timeout;
             let work = async move {
-                let outcome = retrieval.run(within).await;
+                let outcome = retrieval.run(most).await;
                 drop(hold);
                 outcome
             };

@@ -1,6 +1,6 @@
 //! [`Flights`]: retrievals from origins, shared by all who ask for the same at the same time.
 //!
-//! A retrieval goes on when those who asked have gone, so that whoever comes back finds it done; its timeout ends it. There
+//! A retrieval goes on when those who asked have gone, so that whoever comes back finds it done; the operator's timeout ends it, a client's only its own wait. There
 //! are only so many at a time: who waits for a place holds it from nobody, and leaves when its client does.
 
 use std::collections::HashMap;

@@ -7,7 +7,8 @@ use super::error::AssetError;
 use super::identity::{Identity, Kind, Qualifiers};
 use crate::fetch::{Integrity, Origin, OriginHeaders};
 
-const CHECKSUM: &str = "checksum.sri";
+/// What the bytes must hash to.
+pub(super) const CHECKSUM: &str = "checksum.sri";
 
 /// Bazel's: one content under two of these is two things.
 const CANONICAL_ID: &str = "bazel.canonical_id";

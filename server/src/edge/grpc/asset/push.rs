@@ -14,8 +14,9 @@ use larder_protos::{Digest, InstanceName, reapi};
 use tonic::{Request, Response, Status};
 
 use super::error::AssetError;
-use super::identity::{Identity, Kind, check_uris, qualifiers};
+use super::identity::{Identity, Kind, Qualifiers, check_uris, qualifiers};
 use super::index::Index;
+use super::plan::CHECKSUM;
 use super::record::{Content, Record};
 use super::timestamp::Moment;
 use crate::edge::budget::Hold;
@@ -24,6 +25,7 @@ use crate::edge::limits::MAX_MESSAGE_BYTES;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::reference_bytes;
+use crate::fetch::Integrity;
 
 #[derive(Clone, Debug)]
 pub(in crate::edge::grpc) struct PushService(pub(in crate::edge::grpc) Arc<Shared>);
@@ -100,6 +102,9 @@ impl Pushed {
         let parse = |digests: &[reapi::Digest]| {
             digests.iter().map(|digest| said.parse(digest)).collect::<Result<Vec<_>, _>>()
         };
+        if !is_directory {
+            check_integrity(&qualifiers, digest).map_err(grpc_status)?;
+        }
         let blobs = parse(&self.references_blobs).map_err(grpc_status)?;
         let directories = parse(&self.references_directories).map_err(grpc_status)?;
         let references = blobs.len() + directories.len();
@@ -138,6 +143,17 @@ impl Pushed {
         }
         Ok(())
     }
+}
+
+/// Who asks with a checksum is answered without a second look, so it must be that of the blob as far as its digest tells:
+/// other functions, and what only other servers can read, are their sender's word.
+fn check_integrity(qualifiers: &Qualifiers, digest: Digest) -> Result<(), AssetError> {
+    let integrity = qualifiers.get(CHECKSUM).and_then(|text| Integrity::parse(text).ok());
+    let of_digest = integrity.filter(|integrity| integrity.function() == digest.function());
+    if of_digest.is_some_and(|integrity| !integrity.admits(digest.hash())) {
+        return Err(AssetError::OtherChecksum { digest });
+    }
+    Ok(())
 }
 
 /// Which of all these are absent; the others live longer.
