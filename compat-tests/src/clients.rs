@@ -15,6 +15,7 @@ use crate::error::CompatError;
 use crate::faults;
 use crate::gradle;
 use crate::grpcurl;
+use crate::h2spec;
 use crate::kit;
 use crate::lab::Lab;
 use crate::limits;
@@ -46,6 +47,7 @@ const CLIENTS: &[Client] = &[
     Client { name: sccache::NAME, run: sccache::run },
     Client { name: grpcurl::NAME, run: grpcurl::run },
     Client { name: curl::NAME, run: curl::run },
+    Client { name: h2spec::NAME, run: h2spec::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
     Client { name: kit::NAME, run: kit::run },

@@ -17,6 +17,7 @@ mod expectations;
 mod faults;
 mod gradle;
 mod grpcurl;
+mod h2spec;
 mod http;
 mod install;
 mod kit;

@@ -9,10 +9,10 @@ use crate::process;
 
 /// Mebibytes.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) struct Mib(pub(super) u64);
+pub(crate) struct Mib(pub(crate) u64);
 
 impl Mib {
-    pub(super) fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         self.0 << 20
     }
 }
@@ -24,27 +24,27 @@ impl fmt::Display for Mib {
 }
 
 /// The memory of one process.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     directory: PathBuf,
 }
 
 impl Memory {
-    pub(super) fn of(pid: u32) -> Self {
+    pub(crate) fn of(pid: u32) -> Self {
         Self { directory: PathBuf::from(format!("/proc/{pid}")) }
     }
 
     /// Resident now.
-    pub(super) fn resident(&self) -> Result<Mib, CompatError> {
+    pub(crate) fn resident(&self) -> Result<Mib, CompatError> {
         self.field("VmRSS:")
     }
 
     /// The most that was resident since [`Self::forget_peak`].
-    pub(super) fn peak(&self) -> Result<Mib, CompatError> {
+    pub(crate) fn peak(&self) -> Result<Mib, CompatError> {
         self.field("VmHWM:")
     }
 
     /// Begins the peak anew (proc(5), `clear_refs`).
-    pub(super) fn forget_peak(&self) -> Result<(), CompatError> {
+    pub(crate) fn forget_peak(&self) -> Result<(), CompatError> {
         let path = self.directory.join("clear_refs");
         fs::write(&path, "5").map_err(CompatError::io(&path))
     }

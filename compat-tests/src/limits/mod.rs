@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 
 use self::client::{Client, Form, digest};
-use self::memory::{Memory, Mib};
+pub(crate) use self::memory::{Memory, Mib};
 use crate::error::{CompatError, Unmet};
 use crate::lab::Lab;
 use crate::larder::Larder;

@@ -1,6 +1,7 @@
 //! `chunking`: SplitBlob and SpliceBlob of REAPI 2.12.
 
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use fastcdc::v2020::{FastCDC, Normalization};
 use reapi::chunking_function::Value as Chunking;
 use tonic::Code;
 
@@ -11,7 +12,7 @@ use crate::conformance::case::{Case, cases};
 use crate::conformance::context::Cx;
 use crate::conformance::digest::{Blob, signed};
 use crate::conformance::expect;
-use crate::conformance::outcome::{Halt, Outcome, violated};
+use crate::conformance::outcome::{Halt, Outcome, not_applicable, violated};
 
 pub(crate) const CASES: &[Case] = cases! {
     /// The chunks of a blob, one after the other, are the blob.
@@ -20,6 +21,8 @@ pub(crate) const CASES: &[Case] = cases! {
     "chunking.split.small", Must, "SplitBlob, \"results in the original blob\"", needs[Need::Split] => split(1_000, Chunking::Unknown);
     /// FastCDC's chunks are the blob, and none but the last is outside a quarter to four times the average.
     "chunking.split.fastcdc", Must, "FastCdc2020Params, minimum and maximum chunk size", needs[Need::Split, Need::FastCdc] => split_fastcdc;
+    /// FastCDC cuts where the implementation does that the specification names, so that clients can cut the same way.
+    "chunking.split.fastcdc-boundaries", Should, "FastCdc2020Params, \"Supported implementations\"", needs[Need::Split, Need::FastCdc] => split_fastcdc_boundaries;
     /// RepMaxCDC's chunks are the blob, and none is outside the minimum to twice the minimum.
     "chunking.split.repmax", Must, "RepMaxCdcParams.min_chunk_size_bytes", needs[Need::Split, Need::RepMaxCdc] => split_repmax;
     /// The same blob is cut the same way again.
@@ -114,6 +117,25 @@ async fn split_fastcdc(cx: &Cx) -> Outcome {
     let blob = cx.stored(9_000_000).await?;
     let sizes = checked_split(cx, &blob, Chunking::FastCdc2020).await?;
     expect_sizes(&sizes, average / 4, average.saturating_mul(4))
+}
+
+async fn split_fastcdc_boundaries(cx: &Cx) -> Outcome {
+    let parameters = cx.announced().cache().fast_cdc_2020_params.unwrap_or_default();
+    let average = u32::try_from(parameters.avg_chunk_size_bytes).unwrap_or(u32::MAX);
+    if !(1_024..=fastcdc::v2020::AVERAGE_MAX).contains(&average) {
+        return not_applicable(format!("the kit cannot cut by an average of {average} B"));
+    }
+    let blob = cx.stored(9_000_000).await?;
+    let (level, seed) = (Normalization::Level2, parameters.seed.into());
+    let cutter =
+        FastCDC::with_level_and_seed(&blob.data, average / 4, average, average * 4, level, seed);
+    let expected: Vec<_> = cutter.map(|chunk| chunk.length).collect();
+    let sizes = checked_split(cx, &blob, Chunking::FastCdc2020).await?;
+    expect::equal(
+        sizes,
+        expected,
+        format!("the sizes of the chunks, by an average of {average} B and seed {seed}"),
+    )
 }
 
 async fn split_repmax(cx: &Cx) -> Outcome {

@@ -52,10 +52,14 @@ pub(crate) const CASES: &[Case] = cases! {
     "client.go-sdk.input-tree", Client[GoSdk], "Go SDK, GetDirectoryTree" => go_sdk_tree;
     /// zstd is used in batches, both ways.
     "client.go-sdk.zstd-batches", Client[GoSdk], "Go SDK, compressed batches", needs[Need::BatchZstd] => go_sdk_zstd_batches;
+    /// A complete compressed upload is answered with the size of the blob, and with nothing else.
+    "client.go-sdk.zstd-committed-size", Client[GoSdk], "Go SDK, ByteStream.Write; bazelbuild/bazel#30000", needs[Need::Zstd] => counts_blob_bytes(&["remotetool", "re-client"]);
     /// Inputs of a step: FindMissingBlobs, a batch, a large one by ByteStream; then the result.
     "client.siso.step", Client[Siso], "Siso, remote cache", needs[Need::ActionCache, Need::Updates] => siso_step;
     /// Many small reads in one batch, some of them absent.
     "client.siso.batch-read", Client[Siso], "Siso, reapi/digest" => siso_batch_read;
+    /// A complete compressed upload is answered with the size of the blob, and with nothing else.
+    "client.siso.zstd-committed-size", Client[Siso], "Siso, ByteStream.Write; bazelbuild/bazel#30000", needs[Need::Zstd] => counts_blob_bytes(&["siso"]);
     /// An upload in small messages is answered with exactly the blob's size.
     "client.pants.exact-committed-size", Client[Pants], "Pants, remote store" => pants_committed_size;
     /// The empty blob is really uploaded, by ByteStream and in a batch.
@@ -273,6 +277,18 @@ async fn buck2_zstd(cx: &Cx) -> Outcome {
     expect::that(committed == -1 || committed == sent, || {
         format!("expected committed_size -1 or {sent} as sent, got {committed}")
     })
+}
+
+/// What the tools of these names take: not -1 either, since nobody has the blob yet.
+async fn counts_blob_bytes(cx: &Cx, tools: &[&str]) -> Outcome {
+    for tool in tools {
+        let cx = as_tool(cx, tool, "1.0");
+        let blob = cx.text(100_000);
+        let what = format!("a complete zstd upload by {tool}");
+        let answer = expect::ok(cx.write_zstd(&blob, &zstd(&blob.data)).await, &what)?;
+        expect::equal(answer.committed_size, blob.size(), format!("committed_size of {what}"))?;
+    }
+    Ok(())
 }
 
 async fn cuenv_one_digest(cx: &Cx) -> Outcome {
