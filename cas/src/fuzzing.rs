@@ -1,4 +1,5 @@
-//! What fuzzing asks of the decoder of clients' zstd: it ends, in bounded steps, and all ways of decoding agree.
+//! What fuzzing asks of the decoder of clients' zstd, which ends, in bounded steps, and decodes to the same in all ways, and of
+//! the manifests of chunked blobs.
 //!
 //! Each function takes the bytes that a fuzzer made up and panics where a promise is broken. `fuzz/` runs them under
 //! libFuzzer, `testkit/tests/fuzzing.rs` as property tests.
@@ -9,6 +10,7 @@ use larder_disk::Encoding;
 use larder_protos::{Digest, DigestFunction};
 use tokio::runtime::Builder;
 
+use crate::chunked::manifest::{HEADER_BYTES, Header, encode, entry_bytes, parse_entry};
 use crate::zstd_codec::{CHUNK_BYTES, decode, decode_stream, is_one_plain_frame};
 use crate::{StoreError, UntrustedPayload};
 
@@ -47,6 +49,22 @@ pub fn zstd_upload(data: &[u8]) {
         payload.into_bytes(other.size_bytes()).await
     });
     refused.expect_err("the size is another");
+}
+
+/// A manifest as it was stored: what is read can be written, and is the same.
+pub fn manifest(data: &[u8]) {
+    let Some(header) = Header::parse(data) else { return };
+    let entries = data.get(HEADER_BYTES..).unwrap_or_default();
+    for function in [DigestFunction::Sha256, DigestFunction::Sha1] {
+        let entries = entries.chunks_exact(entry_bytes(function));
+        let chunks: Vec<_> = entries.map_while(|entry| parse_entry(function, entry)).collect();
+        let written = encode(header.function, header.blob_bytes, &chunks).expect("few chunks");
+        let again = Header::parse(&written).expect("a manifest");
+        let chunks = u32::try_from(chunks.len()).expect("few chunks");
+        assert_eq!(again, Header { chunks, ..header });
+        let body = written.get(HEADER_BYTES..).unwrap_or_default();
+        assert!(data.get(HEADER_BYTES..).unwrap_or_default().starts_with(body));
+    }
 }
 
 /// The decoded bytes, or why there are none; nothing where there are too many to follow.

@@ -11,7 +11,8 @@ use larder_protos::reapi::RequestMetadata;
 use prost::Message as _;
 use tracing::Span;
 
-const HEADER: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
+/// What carries it.
+pub(crate) const HEADER: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
 
 /// Real ones take some hundred bytes.
 const HEADER_BYTES_MAX: usize = 8 * 1024;

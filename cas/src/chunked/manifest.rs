@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use larder_protos::{ChunkingFunction, Digest, DigestFunction, Hash};
 
-pub(super) const HEADER_BYTES: usize = 16;
+pub(crate) const HEADER_BYTES: usize = 16;
 
 const VERSION: u8 = 1;
 
@@ -14,16 +14,16 @@ const SIZE_BYTES: usize = 8;
 
 /// What a manifest begins with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// What made these chunks; `None` where nobody knows.
-    pub(super) function: Option<ChunkingFunction>,
-    pub(super) chunks: u32,
-    pub(super) blob_bytes: u64,
+    pub(crate) function: Option<ChunkingFunction>,
+    pub(crate) chunks: u32,
+    pub(crate) blob_bytes: u64,
 }
 
 impl Header {
     /// `None` where this is no manifest, or one of a version to come.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let (head, blob_bytes) = bytes.get(..HEADER_BYTES)?.split_at(8);
         let (&[version, function, 0, 0], chunks) = head.split_first_chunk::<4>()? else {
             return None;
@@ -40,19 +40,19 @@ impl Header {
 }
 
 /// The bytes of one chunk in a manifest.
-pub(super) const fn entry_bytes(function: DigestFunction) -> usize {
+pub(crate) const fn entry_bytes(function: DigestFunction) -> usize {
     function.hash_len_bytes() + SIZE_BYTES
 }
 
 /// Reads one chunk; `None` where these are not [`entry_bytes`].
-pub(super) fn parse_entry(function: DigestFunction, entry: &[u8]) -> Option<Digest> {
+pub(crate) fn parse_entry(function: DigestFunction, entry: &[u8]) -> Option<Digest> {
     let (hash, size) = entry.split_at_checked(function.hash_len_bytes())?;
     let size_bytes = u64::from_le_bytes(size.try_into().ok()?);
     Some(Digest::new(Hash::from_bytes(function, hash)?, size_bytes))
 }
 
 /// The manifest of a blob; `None` where it has more chunks than can be counted.
-pub(super) fn encode(
+pub(crate) fn encode(
     function: Option<ChunkingFunction>,
     blob_bytes: u64,
     chunks: &[Digest],

@@ -6,7 +6,7 @@
 //! their lives with its own.
 //! Decision: docs/adr/0010-chunked-blobs.md.
 
-mod manifest;
+pub(crate) mod manifest;
 mod manifests;
 mod presence;
 mod read;

@@ -1,7 +1,13 @@
 //! The parsers of an HTTP request's path and headers, for [`crate::fuzzing`].
 
-use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use ::http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, IF_MATCH,
+    IF_NONE_MATCH, IF_RANGE,
+};
+use larder_protos::{Digest, DigestFunction};
 
+use super::accept::Accepted;
+use super::conditions::Tag;
 use super::dialect::{Dialect, Place};
 use super::path::CachePath;
 use super::range::Wanted;
@@ -20,7 +26,13 @@ pub fn http_request(data: &[u8]) {
         let headers = HeaderMap::from_iter([
             (CONTENT_ENCODING, value.clone()),
             (CONTENT_LENGTH, value.clone()),
+            (ACCEPT_ENCODING, value.clone()),
+            (IF_MATCH, value.clone()),
+            (IF_NONE_MATCH, value.clone()),
+            (IF_RANGE, value.clone()),
         ]);
+        let tag = Tag::of(Digest::empty(DigestFunction::Sha256).hash());
+        let _ = (Accepted::of(&headers), tag.condition(&headers), tag.allows_range(&headers));
         let _ = body::encoding(&headers);
         let _ = body::length_bytes(&headers);
         for size_bytes in [0, 1, 1_000, u64::MAX] {

@@ -1,0 +1,4 @@
+//! Runs [`larder_testkit::fuzz_targets::request_metadata`] under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| larder_testkit::fuzz_targets::request_metadata(data));
