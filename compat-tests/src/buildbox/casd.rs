@@ -53,6 +53,11 @@ impl Casd {
         self.address
     }
 
+    /// What it says.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Asks it to end, by which what it still uploads is done; the answer is what it logged.
     pub(super) fn stop(mut self) -> Result<String, CompatError> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)
