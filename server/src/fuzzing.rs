@@ -61,8 +61,8 @@ pub fn origin(data: &[u8]) {
     let mut lines = text.lines();
     let mut next = || lines.next().unwrap_or_default();
     if let Ok(integrity) = Integrity::parse(next()) {
-        let again = Integrity::parse(&integrity.canonical());
-        assert_eq!(again.as_ref(), Ok(&integrity), "{}", integrity.canonical());
+        let said = integrity.canonical();
+        assert!(said.starts_with(integrity.function().path_segment()), "{said}");
     }
     let url = Url::parse(next());
     let mut headers = OriginHeaders::default();
