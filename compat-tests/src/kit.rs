@@ -17,8 +17,9 @@ use crate::report::Report;
 /// What the command line calls it.
 pub(crate) const NAME: &str = "conformance";
 
-/// What the server of the attacks may have in messages and blobs of requests in progress, and in its hot tier.
-const IN_FLIGHT: Mib = Mib(256);
+/// What the server of the attacks may have in messages and blobs of requests in progress, and in its hot tier. 200 idle uploads
+/// take some 256 MiB; as long as they hold all there is, others wait.
+const IN_FLIGHT: Mib = Mib(512);
 const HOT: Mib = Mib(64);
 /// What it may have besides: its code, connections, the memory of action results and trees, and what the allocator keeps.
 const FIXED: Mib = Mib(128);

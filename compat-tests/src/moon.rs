@@ -145,7 +145,7 @@ fn cold_and_warm(lab: &Lab, binary: &Path, protocol: Protocol) -> Result<String,
 
 fn stored_results(protocol: Protocol, metrics: &crate::metrics::Metrics) -> u64 {
     match protocol.api {
-        "http" => metrics.calls("http/PUT"),
+        "http" => metrics.calls("kv/PUT"),
         _ => metrics.action_updates(),
     }
 }
