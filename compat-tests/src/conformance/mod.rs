@@ -2,9 +2,9 @@
 //!
 //! Nothing here knows Larder: what the kit sees of a server is its address. How it is laid out:
 //!
-//! - [`case`] says what a case is, `cases/` has them all by topic, [`catalogue`] lists the topics.
-//! - A case gets a [`context::Cx`]: connections and random bytes of its own, and the calls of `calls/`. [`expect`] judges answers.
-//! - [`runner`] tries the selected cases, each with a time limit; [`report`] says what came of it.
+//! - `case` says what a case is, `cases/` has them all by topic, `catalogue` lists the topics.
+//! - A case gets a `context::Cx`: connections and random bytes of its own, and the calls of `calls/`. `expect` judges answers.
+//! - `runner` tries the selected cases, each with a time limit; `report` says what came of it.
 //!
 //! A case never depends on another, nor on an empty server: its blobs are its own, from a seed that is printed.
 
