@@ -8,9 +8,7 @@ use crate::bounded_read::bounded_read;
 /// Reads how short memory is.
 #[derive(Clone, Debug)]
 pub struct MemoryReader {
-    group: Option<ControlGroup>,
-    /// The group's own stalls where they are told, else the machine's.
-    stalls: PathBuf,
+    root: PathBuf,
 }
 
 /// How short memory is at one moment. What the system does not tell is `None`.
@@ -25,16 +23,18 @@ pub struct MemoryReading {
 impl MemoryReader {
     /// Reads `proc` and `sys` below `root`.
     pub fn new(root: &Path) -> Self {
-        let group = ControlGroup::of_process(root);
-        let own = group.as_ref().and_then(ControlGroup::pressure_file);
-        Self { group, stalls: own.unwrap_or_else(|| root.join("proc/pressure/memory")) }
+        Self { root: root.to_owned() }
     }
 
-    /// Reads it now.
+    /// Reads it now: that of the group that the process is in now, since whoever started it may move it at any time.
     pub fn read(&self) -> MemoryReading {
-        let stalls = bounded_read(&self.stalls, 1 << 10).ok();
+        let group = ControlGroup::of_process(&self.root);
+        // The group's own stalls where they are told, else the machine's.
+        let own = group.as_ref().and_then(ControlGroup::pressure_file);
+        let stalls = own.unwrap_or_else(|| self.root.join("proc/pressure/memory"));
+        let stalls = bounded_read(&stalls, 1 << 10).ok();
         MemoryReading {
-            group: self.group.as_ref().and_then(ControlGroup::memory),
+            group: group.as_ref().and_then(ControlGroup::memory),
             stalled_per_mille: stalls.as_deref().and_then(some_avg10_per_mille),
         }
     }
@@ -91,5 +91,10 @@ mod tests {
         write("sys/fs/cgroup/memory.current", "1900");
         let group = Some(GroupMemory { limit_bytes: 2000, used_bytes: 1900 });
         assert_eq!(reader.read().group, group, "each reading is new");
+        write("sys/fs/cgroup/pod/memory.max", "3000");
+        write("sys/fs/cgroup/pod/memory.current", "2950");
+        write("proc/self/cgroup", "0::/pod\n");
+        let group = Some(GroupMemory { limit_bytes: 3000, used_bytes: 2950 });
+        assert_eq!(reader.read().group, group, "the process was moved");
     }
 }
