@@ -3,6 +3,7 @@
 //! Start reading at [`run`]: what happens between a checked configuration and a server that runs.
 
 pub mod admin;
+pub mod auth;
 pub mod background;
 mod bounded_read;
 mod caller;

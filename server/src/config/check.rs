@@ -14,8 +14,8 @@ use super::settings::{Fallback, Setting};
 use super::sources::Sources;
 use super::value::{DurabilityWord, Value};
 use super::{
-    ByteSize, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress, Log,
-    WeakFunction,
+    ByteSize, ClientAuth, Compression, Config, DefaultFunction, Durability, Hot, ListenAddress,
+    Log, WeakFunction,
 };
 use crate::fetch::{FetchSettings, HostRules, Networks};
 
@@ -40,7 +40,12 @@ const WORKERS_MAX: NonZeroUsize = NonZeroUsize::new(1024).expect("it is not zero
 pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, Problems> {
     let problems = std::mem::take(&mut sources.problems);
     let mut reader = Reader { sources, problems };
-    let addresses = reader.addresses();
+    let tls = reader.tls();
+    let client_auth = tls.iter().flatten().next().map_or(ClientAuth::None, |tls| tls.client_auth);
+    let auth = reader.auth(client_auth);
+    // Where the settings of auth are wrong, that is the problem to solve first.
+    let asks = if auth.as_ref().is_none_or(Option::is_some) { Asks::Yes } else { Asks::No };
+    let addresses = reader.addresses(asks);
     let socket_mode = reader.value("socket_mode");
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
@@ -86,24 +91,33 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             compression: Compression { level: level? },
             hot: hot?,
             fetch: is_fetching.then_some(fetch),
+            tls: tls?,
+            auth: auth?,
             log: log?,
         })
     })
 }
 
 /// Reads settings one by one; each `None` it gives has left a problem.
-struct Reader {
+pub(super) struct Reader {
     sources: Sources,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Whether clients are asked who they are.
+#[derive(Copy, Clone, Eq, PartialEq)]
+enum Asks {
+    Yes,
+    No,
 }
 
 impl Reader {
-    fn addresses(&mut self) -> Option<(Vec<ListenAddress>, SocketAddr, bool)> {
+    fn addresses(&mut self, asks: Asks) -> Option<(Vec<ListenAddress>, SocketAddr, bool)> {
         let listen: Option<Vec<ListenAddress>> = self.value("listen");
         let admin_listen: Option<SocketAddr> = self.value("admin_listen");
         let unsafe_anonymous = self.value("unsafe_anonymous");
         let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-        if unsafe_anonymous == Some(false) {
+        if unsafe_anonymous == Some(false) && asks == Asks::No {
             let addresses = listen.iter().flatten().filter_map(ListenAddress::tcp);
             let addresses = addresses.map(|address| ("listen", address));
             let addresses = addresses.chain(admin_listen.map(|address| ("admin_listen", address)));
@@ -242,8 +256,13 @@ impl Reader {
         Some((origin.clone(), text.to_owned()))
     }
 
+    /// Whether any source gives it.
+    pub(super) fn is_said(&self, key: &'static str) -> bool {
+        self.sources.strongest(key).is_some()
+    }
+
     /// A setting whose fallback is a text.
-    fn value<T: Value>(&mut self, key: &'static str) -> Option<T> {
+    pub(super) fn value<T: Value>(&mut self, key: &'static str) -> Option<T> {
         let setting = Setting::find(key).expect("the key is in the table");
         let (origin, text) = match (self.text(key), setting.fallback) {
             (Some(said), _) => said,
@@ -263,7 +282,7 @@ impl Reader {
     }
 
     /// A setting whose fallback comes from the machine.
-    fn value_or<T: Value>(
+    pub(super) fn value_or<T: Value>(
         &mut self,
         key: &'static str,
         fallback: impl FnOnce() -> Option<T>,
@@ -281,7 +300,7 @@ impl Reader {
     }
 
     /// The value if it is within its limits.
-    fn held<T: Value + PartialOrd>(
+    pub(super) fn held<T: Value + PartialOrd>(
         &mut self,
         value: Option<T>,
         key: &'static str,

@@ -2,6 +2,7 @@
 //!
 //! Parse ([`Sources`]) → check (all problems at once) → [`Config`]. Nothing is opened before.
 
+mod access;
 mod check;
 mod functions;
 mod listen;
@@ -22,6 +23,8 @@ use std::time::Duration;
 
 use larder_disk::EvictionPolicy;
 
+use self::access::Allowance;
+pub use self::access::{AuthSettings, ClientAuth, TlsSettings};
 pub use self::functions::{DefaultFunction, WeakFunction};
 pub use self::listen::{ListenAddress, SocketMode};
 pub use self::machine::{DiskRoom, Machine};
@@ -79,6 +82,10 @@ pub struct Config {
     pub hot: Hot,
     /// What may be fetched from origins, if anything.
     pub fetch: Option<FetchSettings>,
+    /// What the client port, and perhaps the admin port, is encrypted with.
+    pub tls: Option<TlsSettings>,
+    /// Who may do what, where anybody is asked.
+    pub auth: Option<AuthSettings>,
     /// What is logged and how.
     pub log: Log,
 }
@@ -155,6 +162,8 @@ impl Config {
         let fetch = self.fetch.as_ref();
         let allow_addresses =
             fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
+        let (tls, auth) = (self.tls.as_ref(), self.auth.as_ref());
+        let credentials_file = auth.and_then(|auth| auth.credentials_file.as_ref());
         let shown = [
             ("listen", Some(self.listen.show())),
             ("socket_mode", Some(self.socket_mode.show())),
@@ -185,6 +194,18 @@ impl Config {
             ("fetch.max_size", fetch.map(|fetch| fetch.max_size.show())),
             ("fetch.unchecked", fetch.map(|fetch| fetch.unchecked.show())),
             ("fetch.ca_file", fetch.and_then(|fetch| fetch.ca_file.as_ref()).map(Value::show)),
+            ("tls.cert_file", tls.map(|tls| tls.cert_file.show())),
+            ("tls.key_file", tls.map(|tls| tls.key_file.show())),
+            (
+                "tls.client_ca_file",
+                tls.and_then(|tls| tls.client_ca_file.as_ref()).map(Value::show),
+            ),
+            ("tls.client_auth", Some(tls.map_or(ClientAuth::None, |tls| tls.client_auth).show())),
+            ("tls.admin", Some(tls.is_some_and(|tls| tls.admin).show())),
+            ("auth.credentials_file", credentials_file.map(Value::show)),
+            ("auth.anonymous", auth.map(|auth| Allowance(auth.anonymous).show())),
+            ("auth.certificates", Some(Allowance(auth.and_then(|auth| auth.certificates)).show())),
+            ("auth.header", auth.and_then(|auth| auth.header.as_ref()).map(Value::show)),
             ("log.level", Some(self.log.level.show())),
             ("log.format", Some(self.log.format.show())),
         ];

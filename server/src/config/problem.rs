@@ -110,7 +110,8 @@ pub enum Problem {
     /// Reachable from other machines, and nobody is asked who they are.
     #[error(
         "{key}: {address} is reachable from other machines and there is no authentication; listen \
-         on 127.0.0.1, or give --unsafe-anonymous if everyone who can connect may read and write"
+         on 127.0.0.1, give auth.credentials_file or tls.client_auth, or give --unsafe-anonymous if \
+         everyone who can connect may read and write"
     )]
     Exposed {
         /// Which setting says so.
@@ -121,6 +122,23 @@ pub enum Problem {
     /// Fetching is on, and nothing may be fetched.
     #[error("fetch.allow: names no host, but fetch.enabled is true; name those that may be asked")]
     NoHostAllowed,
+    /// A setting that means nothing without another.
+    #[error("{key}: needs {missing}")]
+    Needs {
+        /// Which setting.
+        key: &'static str,
+        /// The other.
+        missing: &'static str,
+    },
+    /// Access control that lets nobody in.
+    #[error(
+        "{key}: nobody may do anything; give auth.credentials_file, or a role to auth.certificates \
+         or auth.anonymous"
+    )]
+    NobodyAllowed {
+        /// What turned it on.
+        key: &'static str,
+    },
     /// The file cannot be read.
     #[error("{}: {source}", path.display())]
     File {

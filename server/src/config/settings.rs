@@ -64,8 +64,8 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Text("127.0.0.1:8980"),
         help: "Where clients connect: gRPC and the HTTP/1.1 cache on each address, or on a unix socket \
                such as unix:/run/larder.sock.",
-        advice: "Port 0 takes a free one. Beyond loopback only with unsafe_anonymous, since anyone \
-                 who can connect can then read and write the cache.",
+        advice: "Port 0 takes a free one. Beyond loopback only with auth or tls.client_auth, or with \
+                 unsafe_anonymous: anyone who can connect can then read and write the cache.",
     },
     Setting {
         key: "socket_mode",
@@ -79,8 +79,8 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "ADDRESS",
         fallback: Fallback::Text("127.0.0.1:8981"),
         help: "Where health, metrics and status are read: /livez, /readyz, /metrics, /statusz.",
-        advice: "Shows settings and counters to whoever connects, never the content of blobs; beyond \
-                 loopback only with unsafe_anonymous, like listen.",
+        advice: "Beyond loopback only as listen. Shows counters to whoever connects; settings to whoever \
+                 may read; what purges and evicts wants the role admin, or loopback where no auth is set.",
     },
     Setting {
         key: "data_dir",
@@ -292,6 +292,77 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Off,
         help: "Certificates of authorities, as PEM, that are trusted for https besides the system's.",
         advice: "Read at the start only.",
+    },
+    Setting {
+        key: "tls.cert_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "The server's certificate with its chain, as PEM; listen then speaks TLS only, its unix \
+               sockets aside.",
+        advice: "Read again when it changes; one that cannot be used is logged and counted in \
+                 larder_tls_reloads_total, and the one before stays.",
+    },
+    Setting {
+        key: "tls.key_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "The private key of tls.cert_file, as PEM.",
+        advice: "Should be readable by the server alone.",
+    },
+    Setting {
+        key: "tls.client_ca_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Certificates of the authorities that clients' certificates are held against, as PEM.",
+        advice: "Read again when it changes, like tls.cert_file. tls.client_auth says whether clients \
+                 must show one.",
+    },
+    Setting {
+        key: "tls.client_auth",
+        value_name: "none|optional|required",
+        fallback: Fallback::Text("none"),
+        help: "Whether clients show a certificate of tls.client_ca_file.",
+        advice: "optional lets others in with credentials. required ends the handshake of those without, \
+                 health checks included.",
+    },
+    Setting {
+        key: "tls.admin",
+        value_name: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Speak TLS on admin_listen too, without asking for clients' certificates.",
+        advice: "Probes and scrapers then need https.",
+    },
+    Setting {
+        key: "auth.credentials_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Who may do what: a line for each name, with its role and the hash of its secret, as \
+               larder hash-credential writes it.",
+        advice: "Read again when it changes; one with a mistake is logged and counted in \
+                 larder_credentials_reloads_total, and the one before stays. Without tls.cert_file the \
+                 secrets pass over the network in plain text.",
+    },
+    Setting {
+        key: "auth.anonymous",
+        value_name: "none|read",
+        fallback: Fallback::Off,
+        help: "What those may do who show neither credentials nor a certificate, once any auth is set.",
+        advice: "Without it: nothing. read alone makes a cache that nobody can write.",
+    },
+    Setting {
+        key: "auth.certificates",
+        value_name: "none|read|write",
+        fallback: Fallback::Text("none"),
+        help: "What clients may do whose certificate is of tls.client_ca_file and in no line of the \
+               credentials file.",
+        advice: "write trusts every certificate that the authority ever signs.",
+    },
+    Setting {
+        key: "auth.header",
+        value_name: "HEADER",
+        fallback: Fallback::Off,
+        help: "A header that carries a token, beside authorization, for clients that can send no other.",
+        advice: "Such as x-api-key.",
     },
     Setting {
         key: "log.level",

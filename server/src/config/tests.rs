@@ -231,6 +231,44 @@ fn the_hosts_that_may_be_asked_are_a_list() {
     assert_eq!(check(flags(&[("fetch.allow", "github.com")])).unwrap().fetch, None, "off");
 }
 
+/// What is wrong with these settings; none, if nothing is.
+fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+    check(flags(pairs)).err().unwrap_or_default()
+}
+
+#[test]
+fn tls_and_auth_are_whole_or_refused() {
+    let tls = [("tls.cert_file", "c"), ("tls.key_file", "k")];
+    let with = |more: &[(&'static str, &'static str)]| problems(&[&tls[..], more].concat());
+    assert_eq!(problems(&tls[..1]), ["tls.cert_file: needs tls.key_file"]);
+    assert_eq!(problems(&tls[1..]), ["tls.key_file: needs tls.cert_file"]);
+    assert_eq!(problems(&[("tls.admin", "true")]), ["tls.admin: needs tls.cert_file"]);
+    assert_eq!(with(&[("tls.client_ca_file", "a")]), ["tls.client_ca_file: needs tls.client_auth"]);
+    let asks = [("tls.client_auth", "required"), ("tls.client_ca_file", "a")];
+    assert!(with(&asks)[0].starts_with("tls.client_auth: nobody may do anything"));
+    assert_eq!(with(&[asks[0], asks[1], ("auth.certificates", "read")]), [""; 0]);
+    assert_eq!(with(&[asks[0], asks[1], ("auth.credentials_file", "f")]), [""; 0]);
+    assert_eq!(
+        problems(&[("auth.certificates", "read"), ("auth.header", "x-key")]),
+        ["auth.certificates: needs tls.client_auth", "auth.header: needs auth.credentials_file"]
+    );
+    assert!(problems(&[("auth.anonymous", "none")])[0].contains("nobody may do anything"));
+    assert_eq!(
+        problems(&[("auth.anonymous", "write")]),
+        ["auth.anonymous: write is over the limit of read (from --auth-anonymous)"]
+    );
+}
+
+#[test]
+fn who_asks_may_listen_beyond_loopback() {
+    let everywhere = ("listen", "0.0.0.0:1");
+    assert!(problems(&[everywhere])[0].contains("no authentication"));
+    assert_eq!(problems(&[everywhere, ("auth.credentials_file", "f")]), [""; 0]);
+    assert_eq!(problems(&[everywhere, ("auth.anonymous", "read")]), [""; 0]);
+    let tls_alone = [everywhere, ("tls.cert_file", "c"), ("tls.key_file", "k")];
+    assert!(problems(&tls_alone)[0].contains("no authentication"));
+}
+
 #[test]
 fn lists_are_texts_arrays_or_tables() {
     for text in [
@@ -304,6 +342,15 @@ fn what_is_shown_checks_to_the_same() {
         ("fetch.allow", "github.com,*.example.com:8443"),
         ("fetch.allow_addresses", "10.1.0.0/16,::1"),
         ("fetch.ca_file", "/etc/ssl/own.pem"),
+        ("tls.cert_file", "/tls/tls.crt"),
+        ("tls.key_file", "/tls/tls.key"),
+        ("tls.client_ca_file", "/tls/ca.crt"),
+        ("tls.client_auth", "optional"),
+        ("tls.admin", "true"),
+        ("auth.credentials_file", "/auth/credentials"),
+        ("auth.anonymous", "read"),
+        ("auth.certificates", "write"),
+        ("auth.header", "x-api-key"),
     ]))
     .unwrap();
     let shown = config.settings();
