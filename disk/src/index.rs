@@ -32,8 +32,10 @@ const INSPECT_CACHE_BYTES: u64 = 16 << 20;
 /// How often, and after how long each time, a lock of sled's is asked for again.
 const LOCK_TRIES: u32 = 250;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// Pages that wait to be taken into the table.
-const PAGES_AHEAD: usize = 64;
+/// Records that go to the loader in one piece: waking it for each page takes longer than reading the page.
+const ITEMS_AT_A_TIME: usize = 1_024;
+/// Such pieces that wait to be taken into the table.
+const PIECES_AHEAD: usize = 4;
 
 /// An index that could be used, not read yet.
 #[derive(Debug)]
@@ -245,7 +247,7 @@ pub(crate) struct Reading {
 impl Reading {
     /// Begins to read. What `partitions` does not know when it is met is left out, for the log to say again.
     pub(crate) fn begin(db: sled::Db, partitions: Vec<RecordKind>) -> std::io::Result<Self> {
-        let (sender, said) = mpsc::sync_channel(PAGES_AHEAD);
+        let (sender, said) = mpsc::sync_channel(PIECES_AHEAD);
         let sender = Arc::new(sender);
         let name = "disk-index-read".to_owned();
         let thread = std::thread::Builder::new().name(name).spawn(move || {
@@ -287,6 +289,7 @@ fn read_all(
     sender: &mpsc::SyncSender<Result<Said, sled::Error>>,
 ) -> Result<(), sled::Error> {
     let mut facts = PackFacts::default();
+    let mut gathered = Vec::with_capacity(ITEMS_AT_A_TIME);
     let kind_of = |number: u16| kinds.get(usize::from(number)).copied();
     let mut last = sled::IVec::default();
     // One search a line and no iterator: sled lets go of nodes only after so many searches, and an iterator makes one for
@@ -302,15 +305,23 @@ fn read_all(
                 facts.of(pack).recencies.extend(recencies);
                 continue;
             }
-            Some(Line::Page(pack, items)) => Said::Items(facts.of(pack).apply(items)),
+            Some(Line::Page(pack, items)) => {
+                gathered.append(&mut facts.of(pack).apply(items));
+                if gathered.len() < ITEMS_AT_A_TIME {
+                    continue;
+                }
+                Said::Items(std::mem::replace(&mut gathered, Vec::with_capacity(ITEMS_AT_A_TIME)))
+            }
             Some(Line::File(entry)) => Said::File(entry),
             Some(Line::Mark(_) | Line::Partition(..)) | None => continue,
         };
         if sender.send(Ok(said)).is_err() {
             // Nobody waits for it any more.
-            break;
+            return Ok(());
         }
     }
+    // Where nobody waits for it any more it does not matter.
+    let _ = sender.send(Ok(Said::Items(gathered)));
     Ok(())
 }
 

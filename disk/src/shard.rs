@@ -3,9 +3,11 @@
 //! Slots stand in the order of their distance from home, so a search ends as soon as it meets a slot that is nearer to its
 //! home than the search is: absent keys cost no more than present ones, and six slots of seven may be full. The array
 //! grows by a fifth, not twofold, so that it never is more than three tenths empty.
-//! The distances stand in an array of their own, a byte each, which stays in the caches: a search reads those, and of the slots
-//! hardly any but the one that it looks for.
-//! Invariant: a mark is 0 where the slot is empty, else one more than the slot's distance from home.
+//! The distances stand in an array of their own, a byte each with two bits of the hash, which stays in the caches: a search reads
+//! those, and of the slots hardly any but the one that it looks for. Eight are compared at once, as one word, without a branch to
+//! be guessed wrong.
+//! Invariant: a mark is 0 where the slot is empty, else four times one more than the slot's distance from home, and the low two
+//! bits of its hash.
 
 use crate::slot::{ShortKey, Slot, TAIL_BYTES};
 
@@ -51,12 +53,32 @@ pub(crate) struct Shard {
     full: usize,
 }
 
-/// Where a search has come.
+/// What a mark grows by with each step away from home.
+const STEP: u8 = 4;
+/// The bits of a mark that are the hash's own: three of four slots that have the same home by chance are told apart by them.
+const TINT: u8 = STEP - 1;
+/// Marks that are compared at once.
+const NEAR: usize = 8;
+/// Those of eight slots of which the first is the home of all, without tint.
+const OF_ONE_HOME: u64 = u64::from_le_bytes([4, 8, 12, 16, 20, 24, 28, LAST_NEAR]);
+const LAST_NEAR: u8 = 8 * STEP;
+
+/// Where a hash belongs, and the mark of its slot if that stands right there.
 #[derive(Copy, Clone, Default, Debug)]
-pub(crate) struct Probe {
+pub(crate) struct Home {
     index: usize,
-    /// The mark of a slot that stands here and has the home where the search began.
     mark: u8,
+}
+
+/// The slots that a search has to look at: those near their home, known from one word of marks, then those that are further away,
+/// if any.
+#[derive(Copy, Clone, Default, Debug)]
+pub(crate) struct Candidates {
+    home: usize,
+    /// The top bit of each byte whose slot is one.
+    near: u64,
+    /// The mark to go on with behind those; 0 where none can follow.
+    next_mark: u8,
 }
 
 impl Shard {
@@ -72,45 +94,92 @@ impl Shard {
         self.slots.iter().filter(|slot| !slot.is_empty())
     }
 
-    /// Where a search for `hash` begins, and the mark there: reading several takes as long as one, since none waits for another.
-    pub(crate) fn begin(&self, hash: u64) -> (Probe, u8) {
-        let index = self.home(hash);
-        (Probe { index, mark: 1 }, self.marks.get(index).copied().unwrap_or_default())
+    /// The place in the array that a hash is as far along as among all hashes.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "less than the length of the array, and low bits"
+    )]
+    pub(crate) fn home(&self, hash: u64) -> Home {
+        let index = ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize;
+        Home { index, mark: STEP | (hash as u8 & TINT) }
     }
 
-    /// Takes a search to the next slot of its home, and reads of that, for the same reason; `None` where it ends.
+    /// Something of the marks at a home, for the sake of having read it: to read several takes as long as one, since none waits for another.
     #[inline]
-    pub(crate) fn next(&self, mut probe: Probe) -> Option<(Probe, u32)> {
+    pub(crate) fn glance_at_marks(&self, home: Home) -> u8 {
+        self.marks.get(home.index).copied().unwrap_or_default()
+    }
+
+    /// The slots that have this home and tint.
+    #[inline]
+    pub(crate) fn candidates(&self, home: Home) -> Candidates {
+        const LOW: u64 = u64::from_le_bytes([0x7F; NEAR]);
+        const EACH: u64 = u64::from_le_bytes([1; NEAR]);
+        let Home { index, mark } = home;
+        let Some(marks) = self.marks.get(index..).and_then(|marks| marks.first_chunk::<NEAR>())
+        else {
+            // Near the end of the array, so one by one.
+            return Candidates { home: index, near: 0, next_mark: mark };
+        };
+        let marks = u64::from_le_bytes(*marks);
+        let tint = mark & TINT;
+        // Zero bytes are those that are alike; adding within the low seven bits carries into no other byte.
+        let unlike = marks ^ (OF_ONE_HOME + u64::from(tint) * EACH);
+        let near = !(((unlike & LOW) + LOW) | unlike | LOW);
+        let goes_on = marks >> (64 - u8::BITS) >= u64::from(LAST_NEAR);
+        let next_mark = if goes_on { (LAST_NEAR + STEP) | tint } else { 0 };
+        Candidates { home: index, near, next_mark }
+    }
+
+    /// The nearest of them, if it is near.
+    #[inline]
+    pub(crate) fn first(&self, candidates: Candidates) -> Option<&Slot> {
+        let distance = candidates.near.trailing_zeros() as usize / 8;
+        self.slots.get(candidates.home + distance).filter(|_| candidates.near != 0)
+    }
+
+    /// The candidate that is meant, and its place.
+    #[inline]
+    pub(crate) fn choose(
+        &self,
+        candidates: Candidates,
+        is: impl Fn(&Slot) -> bool,
+    ) -> Option<(usize, &Slot)> {
+        let Candidates { home, mut near, next_mark } = candidates;
+        while near != 0 {
+            let index = home + near.trailing_zeros() as usize / 8;
+            if let Some(slot) = self.slots.get(index).filter(|slot| is(slot)) {
+                return Some((index, slot));
+            }
+            near &= near - 1;
+        }
+        if next_mark == 0 { None } else { self.go_on(home, next_mark, is) }
+    }
+
+    /// Goes on one by one, from the slot whose mark would be this.
+    fn go_on(
+        &self,
+        home: usize,
+        mut mark: u8,
+        is: impl Fn(&Slot) -> bool,
+    ) -> Option<(usize, &Slot)> {
         loop {
-            let mark = *self.marks.get(probe.index)?;
-            if mark < probe.mark {
+            let index = self.at_distance(home, mark / STEP - 1);
+            let theirs = *self.marks.get(index)?;
+            if theirs / STEP < mark / STEP {
                 return None;
             }
-            if mark == probe.mark {
-                return Some((probe, self.slots[probe.index].glance()));
+            let slot = &self.slots[index];
+            if theirs == mark && is(slot) {
+                return Some((index, slot));
             }
-            probe = self.behind(probe)?;
+            mark = mark.checked_add(STEP)?;
         }
-    }
-
-    /// Ends a search that has come to a slot of its home.
-    #[inline]
-    pub(crate) fn end(&self, mut probe: Probe, is: impl Fn(&Slot) -> bool) -> Option<&Slot> {
-        loop {
-            let slot = &self.slots[probe.index];
-            if is(slot) {
-                return Some(slot);
-            }
-            probe = self.next(self.behind(probe)?)?.0;
-        }
-    }
-
-    fn behind(&self, probe: Probe) -> Option<Probe> {
-        Some(Probe { index: self.after(probe.index), mark: probe.mark.checked_add(1)? })
     }
 
     pub(crate) fn find(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&Slot> {
-        self.index_of(hash, is).map(|index| &self.slots[index])
+        self.search(hash, is).map(|(_, slot)| slot)
     }
 
     pub(crate) fn find_mut(&mut self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&mut Slot> {
@@ -139,47 +208,48 @@ impl Shard {
         self.full -= 1;
         loop {
             let next = self.after(gap);
-            if self.marks[next] <= 1 {
+            if self.marks[next] < 2 * STEP {
                 self.marks[gap] = 0;
                 return Some(removed);
             }
             self.slots.swap(gap, next);
-            self.marks[gap] = self.marks[next] - 1;
+            self.marks[gap] = self.marks[next] - STEP;
             gap = next;
         }
     }
 
+    /// A key that is looked up alone: mark by mark, since a processor that guesses how the comparisons end asks for the slot before it
+    /// has the marks.
+    #[inline]
+    fn search(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<(usize, &Slot)> {
+        let home = self.home(hash);
+        self.go_on(home.index, home.mark, is)
+    }
+
     fn index_of(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<usize> {
-        let mut probe = self.begin(hash).0;
-        loop {
-            probe = self.next(probe)?.0;
-            if is(&self.slots[probe.index]) {
-                return Some(probe.index);
-            }
-            probe = self.behind(probe)?;
-        }
+        self.search(hash, is).map(|(index, _)| index)
     }
 
     fn place(&mut self, hash: u64, mut slot: Slot) {
-        let mut probe = self.begin(hash).0;
+        let Home { mut index, mut mark } = self.home(hash);
         loop {
-            let theirs = self.marks[probe.index];
+            let theirs = self.marks[index];
             if theirs == 0 {
-                self.marks[probe.index] = probe.mark;
-                self.slots[probe.index] = slot;
+                self.marks[index] = mark;
+                self.slots[index] = slot;
                 self.full += 1;
                 return;
             }
-            if theirs < probe.mark {
-                std::mem::swap(&mut self.slots[probe.index], &mut slot);
-                std::mem::swap(&mut self.marks[probe.index], &mut probe.mark);
+            if theirs / STEP < mark / STEP {
+                std::mem::swap(&mut self.slots[index], &mut slot);
+                std::mem::swap(&mut self.marks[index], &mut mark);
             }
-            let Some(next) = self.behind(probe) else {
+            let Some(next_mark) = mark.checked_add(STEP) else {
                 // Further from home than a mark can say; no hash that is one comes to this.
                 self.grow_to(self.slots.len() * 6 / 5);
                 return self.place(self.mixer.of_slot(&slot), slot);
             };
-            probe = next;
+            (index, mark) = (self.after(index), next_mark);
         }
     }
 
@@ -195,10 +265,10 @@ impl Shard {
         }
     }
 
-    /// The place in the array that a hash is as far along as among all hashes.
-    #[expect(clippy::cast_possible_truncation, reason = "less than the length of the array")]
-    fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
+    /// The place so far behind a home; the array begins anew behind its end.
+    fn at_distance(&self, home: usize, distance: u8) -> usize {
+        let index = home + usize::from(distance);
+        if index < self.slots.len() { index } else { index % self.slots.len().max(1) }
     }
 
     fn after(&self, index: usize) -> usize {
@@ -211,3 +281,6 @@ fn word(bytes: &[u8; TAIL_BYTES], at: usize) -> u64 {
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,19 +73,35 @@ impl Shortener {
         self.shorten(partition, key.hash().as_bytes(), key.size_bytes())
     }
 
+    #[inline]
     pub(crate) fn shorten(&self, partition: u16, hash: &[u8], size_bytes: u64) -> ShortKey {
         let mut prefix = [0; PREFIX_BYTES];
-        let rest = if let Some((raw, rest)) = hash.split_first_chunk::<RAW_BYTES>() {
-            prefix[..RAW_BYTES].copy_from_slice(raw);
-            rest
-        } else {
-            prefix[..hash.len()].copy_from_slice(hash);
-            &[]
+        let (raw, folded) = prefix.split_at_mut(RAW_BYTES);
+        let fold = match (hash.first_chunk::<RAW_BYTES>(), hash.first_chunk::<32>()) {
+            // What nearly all hashes are, with a length that the compiler knows.
+            (Some(first), Some(whole)) if hash.len() == whole.len() => {
+                raw.copy_from_slice(first);
+                self.fold(&whole[RAW_BYTES..])
+            }
+            (Some(first), _) => {
+                raw.copy_from_slice(first);
+                self.fold_any(&hash[RAW_BYTES..])
+            }
+            (None, _) => {
+                raw[..hash.len()].copy_from_slice(hash);
+                self.fold_any(&[])
+            }
         };
-        prefix[RAW_BYTES..].copy_from_slice(&self.fold(rest).to_le_bytes());
+        folded.copy_from_slice(&fold.to_le_bytes());
         ShortKey { partition, prefix, size_bytes }
     }
 
+    #[inline(never)]
+    fn fold_any(&self, rest: &[u8]) -> u64 {
+        self.fold(rest)
+    }
+
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves apart")]
     fn fold(&self, rest: &[u8]) -> u64 {
         let mut words = [0; WORDS];
@@ -166,17 +182,21 @@ pub(crate) struct Entry {
 }
 
 /// An [`Entry`] in 44 bytes. The first byte of the hash is left out: it is the number of the slot's shard.
+///
+/// What a look-up needs lies together, from `recency_s` to `logical_size_bytes`: 30 bytes are in two lines of a cache less often
+/// than 44.
 #[derive(Default, Debug)]
+#[repr(C)]
 pub(crate) struct Slot {
-    recency_s: AtomicU32,
     /// Halves, the high one first: as one number it would align each slot to 48 bytes.
     location: [u32; 2],
+    recency_s: AtomicU32,
     tail: [u8; TAIL_BYTES],
     /// Hits in the low four bits, then the flags below.
     flags: AtomicU8,
     partition: u16,
-    record_bytes: [u8; 6],
     logical_size_bytes: [u8; 6],
+    record_bytes: [u8; 6],
 }
 
 const ACTION_RESULT_BIT: u8 = 1 << 4;
@@ -203,7 +223,7 @@ impl Slot {
         }
     }
 
-    /// Something of both ends of the slot, for the sake of having read it.
+    /// Something of both ends of what a look-up needs, for the sake of having read it.
     #[inline]
     pub(crate) fn glance(&self) -> u32 {
         self.recency_s.load(Ordering::Relaxed) ^ u32::from(self.logical_size_bytes[5])
@@ -263,9 +283,9 @@ impl Slot {
         self.is_like(key) && self.identity_size_bytes() == key.size_bytes
     }
 
-    /// Whether this is the record of a key but for the size.
+    /// Whether this, which is not empty, is the record of a key but for the size.
     pub(crate) fn is_like(&self, key: &ShortKey) -> bool {
-        self.tail == *key.tail() && self.partition == key.partition && !self.is_empty()
+        self.tail == *key.tail() && self.partition == key.partition
     }
 
     /// Notes that it was asked for: once per second of the clock.

@@ -7,14 +7,14 @@ use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
-use crate::shard::{Mixer, Probe, Shard};
+use crate::shard::{Candidates, Home, Mixer, Shard};
 use crate::slot::{Entry, Location, ShortKey, Slot};
 
 /// Shards of a table.
 pub(crate) const SHARDS: usize = 256;
 /// Keys that are looked up at the same time: enough to wait for memory once instead of each time, few enough to stay in
 /// the first cache.
-const GROUP: usize = 64;
+const GROUP: usize = 128;
 
 /// The index in memory.
 #[derive(Debug)]
@@ -78,32 +78,42 @@ impl Table {
     pub(crate) fn touch_all(&self, keys: &[ShortKey], now_s: u32) -> Vec<bool> {
         let mut found = vec![false; keys.len()];
         let mut seen = 0;
-        let mut shards: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
         for group in by_shard(keys).chunks(GROUP) {
-            // The key's place in `shards`, and how far its search is; `None` where that has ended.
-            let mut searches = [(0, None::<Probe>); GROUP];
-            for (search, index) in searches.iter_mut().zip(group) {
+            // Each pass does so little for a key that the processor has the memory of many keys on the way at once. Locks come
+            // first, since nothing behind a lock is asked for before it is taken.
+            let mut locked: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
+            let mut homes = [(0, Home::default()); GROUP];
+            for (home, index) in homes.iter_mut().zip(group) {
                 let key = &keys[*index as usize];
-                if shards.last().is_none_or(|last| last.number() != key.prefix[0]) {
+                if locked.last().is_none_or(|last| last.number() != key.prefix[0]) {
                     // A writer holds one lock at a time and waits for none, so holding several for reading ends.
-                    shards.push(self.shard(key).read());
+                    locked.push(self.shard(key).read());
                 }
-                let shard = shards.len() - 1;
-                let (probe, mark) = shards[shard].begin(self.hash(key));
-                seen ^= u32::from(mark);
-                *search = (shard, Some(probe));
+                let shard = locked.len() - 1;
+                *home = (shard, locked[shard].home(self.hash(key)));
             }
-            for (shard, probe) in &mut searches[..group.len()] {
-                let next = probe.and_then(|probe| shards[*shard].next(probe));
-                seen ^= next.map_or(0, |(_, glance)| glance);
-                *probe = next.map(|(probe, _)| probe);
+            let homes = &homes[..group.len()];
+            for (shard, home) in homes {
+                seen ^= u32::from(locked[*shard].glance_at_marks(*home));
             }
-            for ((shard, probe), index) in searches.iter().zip(group) {
+            let mut candidates = [Candidates::default(); GROUP];
+            let mut firsts = [None; GROUP];
+            for (((shard, home), candidates), first) in
+                homes.iter().zip(&mut candidates).zip(&mut firsts)
+            {
+                *candidates = locked[*shard].candidates(*home);
+                *first = locked[*shard].first(*candidates);
+            }
+            for first in &firsts[..group.len()] {
+                seen ^= first.map_or(0, Slot::glance);
+            }
+            for (((shard, _), candidates), index) in homes.iter().zip(candidates).zip(group) {
                 let key = &keys[*index as usize];
-                let slot = probe.and_then(|probe| shards[*shard].end(probe, |slot| slot.is(key)));
-                found[*index as usize] = slot.inspect(|slot| slot.touch(now_s)).is_some();
+                if let Some((_, slot)) = locked[*shard].choose(candidates, |slot| slot.is(key)) {
+                    slot.touch(now_s);
+                    found[*index as usize] = true;
+                }
             }
-            shards.clear();
         }
         std::hint::black_box(seen);
         found

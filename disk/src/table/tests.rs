@@ -84,6 +84,28 @@ fn who_took_the_place_of_another_is_known() {
     assert!(table.has_older(&other.key, later));
 }
 
+#[test]
+fn a_batch_of_many_groups_finds_what_is_there_and_nothing_else() {
+    let table = Table::new();
+    let shortener = crate::slot::Shortener::new(7);
+    let entries: Vec<_> = (0..3_000_u16)
+        .map(|number| {
+            // Four shards, so that a group has many keys of one.
+            let mut hash = [0; 32];
+            hash[0] = number.to_le_bytes()[0] % 4;
+            hash[10..12].copy_from_slice(&number.to_le_bytes());
+            let key = shortener.shorten(1, &hash, 10);
+            Entry { key, ..entry(0, RecordKind::Blob, 10, HERE) }
+        })
+        .collect();
+    entries.iter().step_by(3).for_each(|entry| assert!(table.insert_if_absent(entry)));
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key).collect();
+    let found = table.touch_all(&keys, 9);
+    assert!(found.iter().enumerate().all(|(number, found)| *found == (number % 3 == 0)));
+    let is_touched = |number: usize| table.get(&keys[number]).is_some_and(|it| it.recency_s == 9);
+    assert!((0..keys.len()).all(|number| is_touched(number) == (number % 3 == 0)));
+}
+
 proptest! {
     #[test]
     fn many_keys_at_once_are_answered_as_one_by_one(seeds: Vec<(u8, bool)>) {
