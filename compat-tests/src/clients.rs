@@ -16,6 +16,7 @@ use crate::faults;
 use crate::gradle;
 use crate::grpcurl;
 use crate::h2spec;
+use crate::instructions;
 use crate::kit;
 use crate::lab::Lab;
 use crate::limits;
@@ -56,6 +57,7 @@ const CLIENTS: &[Client] = &[
     Client { name: pants::NAME, run: pants::run },
     Client { name: buildstream::NAME, run: buildstream::run },
     Client { name: limits::NAME, run: limits::run },
+    Client { name: instructions::NAME, run: instructions::run },
     Client { name: faults::NAME, run: faults::run },
 ];
 

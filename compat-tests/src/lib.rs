@@ -20,6 +20,7 @@ mod grpcurl;
 mod h2spec;
 mod http;
 mod install;
+mod instructions;
 mod kit;
 mod lab;
 mod larder;
