@@ -38,6 +38,7 @@ impl ActionStore for DiskActions {
     ) -> Result<Option<ActionEntry>, StoreError> {
         let record_key = key.record_key();
         if !self.engine.holds(&record_key).await {
+            self.engine.activity().count_miss(record_key.kind());
             return Ok(None);
         }
         let (engine, function) = (Arc::clone(&self.engine), key.action.function());

@@ -32,7 +32,7 @@ impl ActionMetrics {
             lookups.clone(),
         );
         let updates = Counter::default();
-        registry.register("action_updates", "Action results stored", updates.clone());
+        registry.register("action_updates", "Action results stored; many for the same actions mean clients that do not read what is cached", updates.clone());
         let errors = Family::<Label, Counter>::default();
         registry.register(
             "action_errors",

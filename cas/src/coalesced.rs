@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 use crate::flights::{Flights, Role};
 use crate::{
@@ -21,6 +24,8 @@ pub struct Coalesced {
     inner: Arc<dyn BlobStore>,
     reads: Flights<(BlobKey, Accepts), Found>,
     puts: Flights<BlobKey, PutOutcome>,
+    reads_saved: Counter,
+    puts_saved: Counter,
 }
 
 /// What a read found, in a form that several callers can have.
@@ -35,7 +40,26 @@ enum Found {
 impl Coalesced {
     /// Shares what goes to `inner`.
     pub fn new(inner: Arc<dyn BlobStore>) -> Self {
-        Self { inner, reads: Flights::new(), puts: Flights::new() }
+        Self {
+            inner,
+            reads: Flights::new(),
+            puts: Flights::new(),
+            reads_saved: Counter::default(),
+            puts_saved: Counter::default(),
+        }
+    }
+
+    /// Counts in `registry` what sharing has saved.
+    pub fn new_in(inner: Arc<dyn BlobStore>, registry: &mut Registry) -> Self {
+        let saved = Family::<[(&'static str, &'static str); 1], Counter>::default();
+        registry.register(
+            "coalesced_calls",
+            "Reads and uploads that another one under way for the same blob answered too, so that the store was asked once; \
+             many mean that clients start together, and need no action",
+            saved.clone(),
+        );
+        let of = |operation| saved.get_or_create_owned(&[("operation", operation)]);
+        Self { reads_saved: of("read"), puts_saved: of("put"), ..Self::new(inner) }
     }
 }
 
@@ -71,7 +95,10 @@ impl BlobStore for Coalesced {
             own_stream = Some(payload);
             Ok(Found::Stream)
         };
-        let (_, found) = self.reads.join(&(key.clone(), cx.accepts), read).await?;
+        let (role, found) = self.reads.join(&(key.clone(), cx.accepts), read).await?;
+        if role == Role::Follower && !matches!(found, Found::Stream) {
+            self.reads_saved.inc();
+        }
         match found {
             Found::Nothing => Ok(None),
             Found::InMemory(encoding, bytes) => {
@@ -93,6 +120,10 @@ impl BlobStore for Coalesced {
             return self.inner.put(cx, key, payload).await;
         }
         let (role, outcome) = self.puts.join(key, || self.inner.put(cx, key, payload)).await?;
-        Ok(if role == Role::Leader { outcome } else { PutOutcome::AlreadyPresent })
+        if role == Role::Leader {
+            return Ok(outcome);
+        }
+        self.puts_saved.inc();
+        Ok(PutOutcome::AlreadyPresent)
     }
 }

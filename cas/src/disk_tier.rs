@@ -105,6 +105,7 @@ impl BlobStore for DiskTier {
     ) -> Result<Option<Payload>, StoreError> {
         let record_key = key.record_key();
         if !self.engine.holds(&record_key).await {
+            self.engine.activity().count_miss(record_key.kind());
             return Ok(None);
         }
         let wanted = range.within(&key.digest)?;

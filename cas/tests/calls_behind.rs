@@ -183,7 +183,8 @@ fn blob_of(key: &BlobKey) -> Bytes {
 #[tokio::test]
 async fn concurrent_reads_and_puts_of_one_blob_are_one_call() {
     let behind = Arc::new(Counting::default());
-    let shared = Coalesced::new(Arc::clone(&behind) as Arc<dyn BlobStore>);
+    let mut registry = Registry::default();
+    let shared = Coalesced::new_in(Arc::clone(&behind) as Arc<dyn BlobStore>, &mut registry);
     let keys = join_all((0..8).map(|_| put(&shared, 500))).await;
     assert_eq!(behind.calls(), (0, 0, 1));
     let reads = join_all(keys.iter().map(|key| get(&shared, key, ByteRange::ALL))).await;
@@ -195,6 +196,14 @@ async fn concurrent_reads_and_puts_of_one_blob_are_one_call() {
     let both = [ByteRange::ALL, ByteRange::from_offset(1)];
     join_all(both.map(|range| get(&shared, &keys[0], range))).await;
     assert_eq!(behind.calls(), (0, 4, 1), "a part is not the whole");
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+    for line in [
+        "coalesced_calls_total{operation=\"read\"} 14",
+        "coalesced_calls_total{operation=\"put\"} 7",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
 }
 
 #[tokio::test]

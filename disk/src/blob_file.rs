@@ -159,6 +159,7 @@ impl BlobFile {
             inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
             return Ok(PutOutcome::AlreadyPresent);
         }
+        inventory.activity.count_written(record_bytes);
         inventory.enlist_file(&entry, path, self.sequence);
         reservation.keep();
         Ok(PutOutcome::Stored)

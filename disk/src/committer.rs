@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use crate::activity::timed;
 use crate::batch::{After, Answer, Batch, Item};
 use crate::codec::{EncodedRecord, encode_removal};
 use crate::commit::PutOutcome;
@@ -379,7 +380,11 @@ impl Committer {
         if batch.items.is_empty() {
             return Ok(());
         }
-        let Err(error) = self.write(&batch) else {
+        let inventory = Arc::clone(&self.inventory);
+        let activity = &inventory.activity;
+        activity.batch_records.record(batch.items.len() as u64);
+        let written = timed(&activity.batch_micros, || self.write(&batch));
+        let Err(error) = written else {
             self.publish(batch);
             return Ok(());
         };
@@ -405,6 +410,7 @@ impl Committer {
     /// Makes what is written findable, and answers.
     fn publish(&self, batch: Batch) {
         self.inventory.counters.grow_files(batch.bytes);
+        self.inventory.activity.count_written(batch.bytes);
         for item in batch.items {
             self.apply(item.after);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::activity::timed;
 use crate::error::{DiskError, is_disk_full, is_transient};
 use crate::inventory::Inventory;
 use crate::io::Io;
@@ -76,7 +77,8 @@ pub(crate) fn sync_all(inventory: &Inventory) -> Result<(), DiskError> {
 
 /// Syncs one pack; a failure ends writes.
 pub(crate) fn sync_pack(inventory: &Inventory, pack: &Pack) -> Result<(), DiskError> {
-    pack.file.sync_data().map_err(|error| {
+    let synced = timed(&inventory.activity.sync_micros, || pack.file.sync_data());
+    synced.map_err(|error| {
         let path = inventory.layout.pack_file(pack.id);
         inventory.poison(&inventory.io_error("sync", &path)(error))
     })
@@ -85,7 +87,8 @@ pub(crate) fn sync_pack(inventory: &Inventory, pack: &Pack) -> Result<(), DiskEr
 /// Syncs the names in one directory of blob files; a failure ends writes, unless it could not even be tried.
 pub(crate) fn sync_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> {
     let path = inventory.layout.blob_dir(fan);
-    inventory.io.sync_dir(&path).map_err(|error| {
+    let synced = timed(&inventory.activity.sync_micros, || inventory.io.sync_dir(&path));
+    synced.map_err(|error| {
         let error = inventory.io_error("sync", &path)(error);
         if !error.is_transient() {
             return inventory.poison(&error);

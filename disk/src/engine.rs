@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use larder_protos::{Digest, Hash};
 use tokio::sync::{oneshot, watch};
 
+use crate::activity::{Activity, EngineState};
 use crate::blob_file::{BlobFile, FileContext, RecordWriter};
 use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
@@ -194,6 +195,17 @@ impl Engine {
         range: Range<u64>,
         accepts: Accepts,
     ) -> Result<Option<RecordReader>, DiskError> {
+        let found = self.find(key, range, accepts)?;
+        self.inventory().activity.count_read(key.kind(), found.is_some());
+        Ok(found)
+    }
+
+    fn find(
+        &self,
+        key: &RecordKey,
+        range: Range<u64>,
+        accepts: Accepts,
+    ) -> Result<Option<RecordReader>, DiskError> {
         let inventory = self.inventory();
         let Some(short) = inventory.short_key(key) else { return Ok(None) };
         let mut last_seen = None;
@@ -296,6 +308,27 @@ impl Engine {
             scrub,
             is_loaded: inventory.loaded.is_open(),
             ..inventory.counters.usage()
+        }
+    }
+
+    /// What passed through it since it was opened.
+    pub fn activity(&self) -> &Activity {
+        &self.inventory().activity
+    }
+
+    /// How it stands. Asks the file system for its free space.
+    pub fn state(&self) -> EngineState {
+        let inventory = self.inventory();
+        let packs = inventory.packs.count() as u64;
+        let units = inventory.units.lock().len() as u64;
+        EngineState {
+            packs,
+            blob_files: units.saturating_sub(packs),
+            commit_queue_bytes: inventory.jobs.weight(),
+            index_queue_updates: inventory.index_queue.weight(),
+            index_failed: inventory.activity.index_failed(),
+            free_bytes: inventory.io.free_bytes(inventory.layout.data_dir()).ok(),
+            min_free_bytes: self.options.min_free_disk_bytes,
         }
     }
 

@@ -80,6 +80,9 @@ impl Indexer {
         known_partitions: u16,
         marked: LogPosition,
     ) -> Self {
+        if db.is_none() {
+            inventory.activity.note_index_failure();
+        }
         Self {
             recency_written_s: inventory.now_s(),
             inventory,
@@ -264,5 +267,6 @@ impl Indexer {
             }
         }
         self.db = None;
+        self.inventory.activity.note_index_failure();
     }
 }

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::activity::Activity;
 use crate::codec::Codec;
 use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
@@ -56,6 +57,7 @@ pub(crate) struct Inventory {
     /// By the sequence number at which they were begun: the oldest first. Guards map operations.
     pub(crate) units: Mutex<BTreeMap<u64, Unit>>,
     pub(crate) counters: Counters,
+    pub(crate) activity: Activity,
     pub(crate) durable: DurableState,
     pub(crate) index_queue: BoundedQueue<IndexUpdate>,
     /// What the committer is asked to do.
@@ -100,6 +102,7 @@ impl Inventory {
             packs: Packs::default(),
             units: Mutex::default(),
             counters: Counters::default(),
+            activity: Activity::default(),
             durable: DurableState::default(),
             index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
             jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),

@@ -3,6 +3,7 @@
 //! The log is the truth, sled is its index, memory answers. Start reading at [`Engine`]; `docs/design/disk-format.md` says every
 //! byte, `docs/adr/0003-log-is-truth.md` why.
 
+mod activity;
 mod batch;
 mod blob_file;
 mod body_check;
@@ -17,6 +18,7 @@ mod full_disk;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod gate;
+mod histogram;
 mod index;
 mod index_format;
 mod indexer;
@@ -52,12 +54,14 @@ mod verify;
 mod version;
 mod window;
 
+pub use activity::{Activity, EngineState};
 pub use blob_file::RecordWriter;
 pub use codec::Content;
 pub use commit::{Commit, PutOutcome};
 pub use engine::{Engine, RecordInfo};
 pub use error::{DiskError, DiskErrorClass};
 pub use eviction::EvictionPolicy;
+pub use histogram::Histogram;
 pub use io::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
 pub use key::{Keyspace, RecordKey, RecordKind};
 pub use options::{Durability, EngineOptions};

@@ -153,6 +153,11 @@ impl Packs {
         self.open.pin().insert(pack.id, pack);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.open.pin().len()
+    }
+
     /// The lowest id there is.
     pub(crate) fn oldest(&self) -> Option<u32> {
         self.open.pin().keys().min().copied()

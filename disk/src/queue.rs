@@ -113,6 +113,11 @@ impl<T> BoundedQueue<T> {
         Popped::Batch(batch)
     }
 
+    /// What the waiting items weigh.
+    pub(crate) fn weight(&self) -> u64 {
+        self.state.lock().weight
+    }
+
     /// Takes no more items; what is in stays to be popped.
     pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;

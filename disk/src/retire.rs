@@ -379,6 +379,8 @@ impl Committer {
             if let Some(entry) = self.inventory.remove_at(&entry.key, entry.location) {
                 self.inventory.counters.count_eviction(&entry);
                 self.inventory.policy.lock().evicted(entry.key.name(), entry.hits, queue);
+                let age_s = now_s.saturating_sub(entry.recency_s);
+                self.inventory.activity.eviction_age_s.record(age_s.into());
                 self.inventory.retention.lock().note(now_s, entry.recency_s);
             }
         }

@@ -69,6 +69,11 @@ impl Caller {
         details.map_or(Tool::default(), |details| Tool::named(&details.tool_name))
     }
 
+    /// The kind of action that it calls for; empty where it does not say.
+    pub(crate) fn into_mnemonic(self) -> String {
+        self.0.map(|metadata| metadata.action_mnemonic).unwrap_or_default()
+    }
+
     /// What log lines of the request carry. At the highest level, since a line of any level needs it.
     pub(crate) fn span(&self) -> Span {
         let Some(metadata) = &self.0 else { return Span::none() };

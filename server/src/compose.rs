@@ -14,7 +14,7 @@ use larder_cas::{
     BlobMetrics, BlobStore, Chunked, Coalesced, DiskTier, Guarded, HotTier, HotTierOptions,
     Keyspace, Metered,
 };
-use larder_disk::{DiskError, Engine, EngineOptions, Io, ScrubUsage};
+use larder_disk::{Activity, DiskError, Engine, EngineOptions, EngineState, Io, ScrubUsage};
 use larder_protos::Hash;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
@@ -65,6 +65,8 @@ pub struct UsageReport {
     pub limit_bytes: u64,
     /// Records that made room for others.
     pub evictions: u64,
+    /// Their bytes on disk.
+    pub evicted_bytes: u64,
     /// Bytes that were written again since they were worth keeping.
     pub copied_bytes: u64,
     /// How old the youngest record was that was evicted lately, in seconds; null when none was.
@@ -159,7 +161,7 @@ pub fn build(
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
     let hot_blobs = Arc::new(HotTier::new(Arc::new(chunked.clone()), hot_options));
-    let coalesced = Arc::new(Coalesced::new(Arc::<HotTier>::clone(&hot_blobs)));
+    let coalesced = Arc::new(Coalesced::new_in(Arc::<HotTier>::clone(&hot_blobs), registry));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
         Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
@@ -207,6 +209,16 @@ impl Stacks {
         self.engine.writes_refused()
     }
 
+    /// What passed through the engine.
+    pub fn activity(&self) -> &Activity {
+        self.engine.activity()
+    }
+
+    /// How the engine stands. Asks the file system for its free space.
+    pub fn engine_state(&self) -> EngineState {
+        self.engine.state()
+    }
+
     /// What is stored, and the limit.
     pub fn usage(&self) -> UsageReport {
         let usage = self.engine.usage();
@@ -217,6 +229,7 @@ impl Stacks {
             dead_bytes: usage.dead_bytes,
             limit_bytes: usage.limit_bytes,
             evictions: usage.evictions,
+            evicted_bytes: usage.evicted_bytes,
             copied_bytes: usage.copied_bytes,
             min_retention_s: usage.min_retention_s,
             corrupt_records: usage.corrupt_records,

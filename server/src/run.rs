@@ -24,7 +24,7 @@ use crate::fetch::{Origin, OriginError};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::telemetry::{
-    FetchMetrics, HotMetrics, InFlightMetrics, Observed, RpcMetrics, UsageMetrics, register_process,
+    DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics, register_process,
 };
 use crate::transport::{
     ListenError, Listener, Transport, TransportMetrics, TransportOptions, listen, serve,
@@ -124,8 +124,8 @@ impl Server {
         tracing::debug!(data_dir = %config.data_dir.display(), "opening the store");
         // The stores name their metrics without the product.
         let stacks = compose::build(config, io, registry.sub_registry_with_prefix("larder"))?;
-        registry.register_collector(Box::new(UsageMetrics(stacks.clone())));
-        registry.register_collector(Box::new(HotMetrics(stacks.hot().clone())));
+        registry.register_collector(Box::new(DiskMetrics(stacks.clone())));
+        registry.register_collector(Box::new(TierMetrics(stacks.clone())));
         let health = HealthHandle::new(stacks.writes_refused());
         let ending = CancellationToken::new();
         let origin = origin(config, &mut registry)?;
@@ -233,8 +233,9 @@ fn serve_clients(
     config: &Config,
     registry: &mut Registry,
 ) -> io::Result<Transport> {
-    let rpc_metrics = Arc::new(RpcMetrics::default());
-    registry.register_collector(Box::new(Arc::clone(&rpc_metrics)));
+    let sinks = Sinks::default();
+    registry.register_collector(Box::new(Arc::clone(&sinks.rpcs)));
+    registry.register_collector(Box::new(Arc::clone(&sinks.tasks)));
     let transport_metrics = Arc::new(TransportMetrics::default());
     transport_metrics.register(registry);
     let options = TransportOptions {
@@ -243,7 +244,7 @@ fn serve_clients(
         max_connections: connections_max(),
         drain_timeout: config.drain_timeout,
     };
-    serve(listeners, &Observed::new(edge, rpc_metrics), &options, &transport_metrics)
+    serve(listeners, &Observed::new(edge, sinks), &options, &transport_metrics)
 }
 
 /// So many connections that files can still be opened for them, with a warning where that is fewer than usual.

@@ -357,10 +357,14 @@ fn the_admin_port_tells() {
         "larder_connections ",
         "process_resident_memory_bytes ",
         "larder_build_info{version=\"",
-        "# EOF",
+        "# TYPE larder_rpcs_total counter",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+    let open_metrics = "accept: application/openmetrics-text; version=1.0.0\r\n";
+    let (_, metrics) = get(running.admin, "/metrics", open_metrics);
+    assert!(metrics.contains("# TYPE larder_rpcs counter\n"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
     let (status, shown) = get(running.admin, "/statusz", "");
     assert_eq!(status, 200);
     assert!(shown.contains(&running.address.to_string()), "{shown}");

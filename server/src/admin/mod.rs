@@ -3,6 +3,7 @@
 //! It answers from before the store is opened until the drain has ended.
 
 mod status;
+mod text_format;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -97,13 +98,19 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
     (status, format!("{}\n", phase.word()))
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let Some(store) = admin.store.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
     };
     let mut text = String::new();
     match encode(&mut text, &store.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Ok(()) if accepts(&headers, "application/openmetrics-text") => {
+            ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response()
+        }
+        Ok(()) => {
+            let text = text_format::of_open_metrics(&text);
+            ([(header::CONTENT_TYPE, text_format::MEDIA_TYPE)], text).into_response()
+        }
         Err(error) => {
             // ERROR: a metric that cannot be written as text is a defect.
             tracing::error!(%error, "metrics cannot be encoded");
@@ -112,10 +119,14 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accept.is_some_and(|value| value.contains(media_type))
+}
+
 async fn statusz(State(admin): State<Arc<Admin>>, uri: Uri, headers: HeaderMap) -> Response {
     let mut query = uri.query().unwrap_or_default().split('&');
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    let accepts_json = accept.is_some_and(|value| value.contains("application/json"));
+    let accepts_json = accepts(&headers, "application/json");
     let status = admin.status();
     if accepts_json || query.any(|pair| pair == "format=json") {
         axum::Json(status).into_response()

@@ -125,7 +125,8 @@ fn verify(matches: &ArgMatches) -> Result<(), CliError> {
     }
 }
 
-fn command() -> Command {
+/// What the command line takes.
+pub fn command() -> Command {
     let config = Arg::new("config")
         .long("config")
         .value_name("FILE")

@@ -1,32 +1,67 @@
 //! [`Call`]: one request until its answer has ended, and the outcome it is counted under.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tonic::Code;
 use tracing::Span;
 
 use super::method::Method;
-use super::rpc_metrics::RpcMetrics;
+use super::observe::Sinks;
+use super::rpc_metrics::Ended;
+use super::tally::Tally;
 use crate::caller::{Caller, Tool};
 
 /// One request until its answer has ended; recorded when dropped. Until something else is known
 /// the outcome is CANCELLED, since a client that goes away leaves only a drop.
 #[derive(Debug)]
 pub(super) struct Call {
-    metrics: Arc<RpcMetrics>,
+    sinks: Sinks,
     method: Method,
     tool: Tool,
+    mnemonic: String,
+    tally: Arc<Tally>,
     span: Span,
     started: Instant,
+    first_byte: Option<Duration>,
+    sent_bytes: u64,
     code: Code,
 }
 
 impl Call {
-    pub(super) fn begin(metrics: Arc<RpcMetrics>, method: Method, caller: &Caller) -> Self {
-        let (tool, span) = (caller.tool(), caller.span());
-        Self { metrics, method, tool, span, started: Instant::now(), code: Code::Cancelled }
+    pub(super) fn begin(sinks: Sinks, method: Method, caller: Caller) -> Self {
+        sinks.rpcs.begin(method);
+        Self {
+            sinks,
+            method,
+            tool: caller.tool(),
+            span: caller.span(),
+            mnemonic: caller.into_mnemonic(),
+            tally: Arc::default(),
+            started: Instant::now(),
+            first_byte: None,
+            sent_bytes: 0,
+            code: Code::Cancelled,
+        }
+    }
+
+    /// The program that calls.
+    pub(super) fn tool(&self) -> Tool {
+        self.tool
+    }
+
+    /// Where those who serve the call note what they know.
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
+    }
+
+    /// Bytes of the answer's body go out.
+    pub(super) fn note_sent(&mut self, bytes: usize) {
+        if self.first_byte.is_none() && bytes > 0 {
+            self.first_byte = Some(self.started.elapsed());
+        }
+        self.sent_bytes += bytes as u64;
     }
 
     /// What the lines that are logged for this request carry.
@@ -40,7 +75,7 @@ impl Call {
 
     pub(super) fn panicked(&mut self) {
         self.code = Code::Internal;
-        self.metrics.record_panic();
+        self.sinks.rpcs.record_panic();
         // ERROR: a defect. The panic hook has logged where; this line says in which call.
         let _entered = self.span.enter();
         tracing::error!(method = self.method.label(), "request ended by a panic");
@@ -49,7 +84,17 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.metrics.record(self.method, self.tool, self.code, self.started.elapsed());
+        let last_byte = self.started.elapsed();
+        self.sinks.rpcs.end(&Ended {
+            method: self.method,
+            tool: self.tool,
+            code: self.code,
+            first_byte: self.first_byte.unwrap_or(last_byte),
+            last_byte,
+            received_bytes: self.tally.received_bytes(),
+            sent_bytes: self.sent_bytes,
+        });
+        self.sinks.tasks.record(self.tool, &self.mnemonic, &self.tally, self.sent_bytes);
     }
 }
 

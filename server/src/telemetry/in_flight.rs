@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
 
+use super::exposition::Exposition;
 use crate::edge::{Budget, Uploads};
 
 /// Requests in progress and uploads kept to be resumed, asked at each scrape.
@@ -20,29 +20,38 @@ pub struct InFlightMetrics {
 
 impl Collector for InFlightMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut exposition = Exposition(&mut encoder);
         let stats = self.budget.stats();
         let uploads = self.uploads.stats();
         let gauges = [
             (
                 "larder_in_flight_bytes",
-                "Memory that requests in progress hold for their messages and blobs",
+                "Memory that requests in progress hold for their messages and blobs; at the limit others wait",
                 stats.held_bytes,
             ),
-            ("larder_in_flight_limit_bytes", "The setting max_in_flight", stats.limit_bytes),
+            (
+                "larder_in_flight_limit_bytes",
+                "The setting max_in_flight, which larder_in_flight_bytes never passes",
+                stats.limit_bytes,
+            ),
             (
                 "larder_in_flight_waiting",
-                "Requests that wait until others give memory back",
+                "Requests that wait until others give memory back; above zero for long means that max_in_flight is too small",
                 stats.waiting,
             ),
             (
                 "larder_uploads_kept",
-                "Uploads that lost their connection and wait to be resumed",
+                "Uploads that lost their connection and wait to be resumed; many mean an unsteady network",
                 uploads.kept,
             ),
-            ("larder_uploads_kept_bytes", "Bytes of those uploads", uploads.kept_bytes),
+            (
+                "larder_uploads_kept_bytes",
+                "Bytes of the uploads that wait to be resumed; they take disk until they are given up",
+                uploads.kept_bytes,
+            ),
         ];
         for (name, help, value) in gauges {
-            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+            exposition.gauge(name, help, value)?;
         }
         let counters = [
             (
@@ -52,24 +61,22 @@ impl Collector for InFlightMetrics {
             ),
             (
                 "larder_in_flight_refusals",
-                "Requests and blobs of batches that got no memory and ended with RESOURCE_EXHAUSTED or 503",
+                "Requests and blobs of batches that got no memory and ended with RESOURCE_EXHAUSTED or 503; any means that max_in_flight is too small",
                 stats.refusals,
             ),
             (
                 "larder_uploads_resumed",
-                "Uploads that went on over another connection",
+                "Uploads that went on over another connection, each a transfer that need not begin again",
                 uploads.resumed,
             ),
             (
                 "larder_uploads_given_up",
-                "Uploads that were kept and not resumed in time, or made room for others",
+                "Uploads that were kept and not resumed in time, or made room for others; many mean clients that cannot resume",
                 uploads.dropped,
             ),
         ];
         for (name, help, value) in counters {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Counter)?
-                .encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+            exposition.counter(name, help, value)?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use tower_service::Service;
 use super::call::{Call, grpc_code, http_code};
 use super::method::Method;
 use super::rpc_metrics::RpcMetrics;
+use super::tasks::TaskMetrics;
 use crate::caller::Caller;
 
 /// Whatever ends a body early.
@@ -28,13 +29,22 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Observed<S> {
     inner: S,
-    metrics: Arc<RpcMetrics>,
+    sinks: Sinks,
+}
+
+/// Where what is observed goes. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct Sinks {
+    /// By method.
+    pub rpcs: Arc<RpcMetrics>,
+    /// By task.
+    pub tasks: Arc<TaskMetrics>,
 }
 
 impl<S> Observed<S> {
-    /// Records into `metrics` what `inner` does.
-    pub fn new(inner: S, metrics: Arc<RpcMetrics>) -> Self {
-        Self { inner, metrics }
+    /// Records into `sinks` what `inner` does.
+    pub fn new(inner: S, sinks: Sinks) -> Self {
+        Self { inner, sinks }
     }
 }
 
@@ -55,8 +65,9 @@ where
         let protocol = Protocol::of(&request);
         let method = Method::of(&request, protocol == Protocol::Grpc);
         let caller = Caller::of(request.headers());
-        let mut call = Call::begin(Arc::clone(&self.metrics), method, &caller);
-        request.extensions_mut().insert(caller.tool());
+        let mut call = Call::begin(self.sinks.clone(), method, caller);
+        request.extensions_mut().insert(call.tool());
+        request.extensions_mut().insert(Arc::clone(call.tally()));
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
         if inner.is_none() {
             call.panicked();
@@ -273,6 +284,9 @@ where
                 return Poll::Ready(Some(Err(error.into())));
             }
         };
+        if let Some(data) = frame.as_ref().and_then(Frame::data_ref) {
+            this.call.note_sent(data.len());
+        }
         *this.end = this.end.after(frame.as_ref());
         // A body that says it is over is not polled again.
         if this.inner.as_ref().as_pin_ref().is_some_and(|inner| inner.is_end_stream()) {

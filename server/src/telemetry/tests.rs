@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 use prost::Message as _;
 use tower::{ServiceExt as _, service_fn};
 
-use super::{BoxError, Observed, RpcMetrics};
+use super::{BoxError, Observed, Sinks};
 
 type TestBody = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
 
@@ -70,12 +70,12 @@ struct Observation {
 
 /// Sends a request, takes so many frames of the answer and drops the rest.
 fn observe(verb: &str, path: &str, content_type: &str, frames: usize) -> Observation {
-    let metrics = Arc::new(RpcMetrics::default());
+    let sinks = Sinks::default();
     let service =
         service_fn(async |request: Request<()>| Ok::<_, Infallible>(answer(request.uri().path())));
     let request = Request::builder().method(verb).uri(path).header("content-type", content_type);
     let request = request.body(()).unwrap();
-    let service = Observed::new(service, Arc::clone(&metrics));
+    let service = Observed::new(service, sinks.clone());
     let (status, trailers) = async {
         let mut response = service.oneshot(request).await.unwrap();
         let mut trailers =
@@ -91,7 +91,7 @@ fn observe(verb: &str, path: &str, content_type: &str, frames: usize) -> Observa
     .now_or_never()
     .expect("nothing here waits");
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(metrics));
+    registry.register_collector(Box::new(sinks.rpcs));
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
     let counts = text
@@ -141,7 +141,7 @@ fn logged(metadata: Option<&str>) -> serde_json::Value {
         request.headers_mut().insert(name, metadata.parse().unwrap());
     }
     tracing::subscriber::with_default(log, || {
-        let service = Observed::new(service, Arc::default());
+        let service = Observed::new(service, Sinks::default());
         service.oneshot(request).now_or_never().expect("nothing here waits").unwrap();
     });
     serde_json::from_slice(&lines.lock()).expect("one line")

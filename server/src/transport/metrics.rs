@@ -15,11 +15,11 @@ pub struct TransportMetrics {
 impl TransportMetrics {
     /// Shows them in `registry`.
     pub fn register(&self, registry: &mut Registry) {
-        let help = "Client connections that are open";
+        let help = "Client connections that are open; at half of process_max_fds, or 8192, more are refused";
         registry.register("larder_connections", help, self.connections.clone());
-        let help = "Connections closed at once because too many were open";
+        let help = "Connections closed at once because too many were open; any means that clients must share connections, or few open files";
         registry.register("larder_connections_refused", help, self.refused.clone());
-        let help = "Failures to accept a connection, such as too few file descriptors";
+        let help = "Failures to accept a connection; any means too few file descriptors or memory";
         registry.register("larder_accept_errors", help, self.accept_errors.clone());
     }
 }

@@ -12,7 +12,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::config::{ListenAddress, SocketMode};
-use crate::telemetry::{Observed, RpcMetrics};
+use crate::telemetry::{Observed, Sinks};
 
 /// Longer than anything here takes, shorter than a person waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ fn start(max_connections: usize, drain_timeout: Duration) -> Running {
             Ok(Response::new(Full::from(name)))
         })
     });
-    let service = Observed::new(service, Arc::new(RpcMetrics::default()));
+    let service = Observed::new(service, Sinks::default());
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let (listener, address) = listen(&any, SocketMode(0o600), "listen").unwrap();
     let address = address.tcp().unwrap();

@@ -16,6 +16,9 @@ use crate::client::{
     assert_refused, chunked, digest, metric, read, sample, store, until, upload_name, write,
 };
 
+const HOT_HITS: &str = r#"larder_tier_reads_total{tier="hot",kind="blob",outcome="hit"}"#;
+const HOT_MISSES: &str = r#"larder_tier_reads_total{tier="hot",kind="blob",outcome="miss"}"#;
+
 #[tokio::test]
 async fn the_hot_tier_shows_what_it_does() {
     let server = TestServer::start_with(&[("hot.capacity", "8MiB")]).await;
@@ -24,24 +27,27 @@ async fn the_hot_tier_shows_what_it_does() {
     read(&server, digest).await.expect("present");
     let large = store(&server, &sample(2_000_000)).await;
     read(&server, large).await.expect("present");
-    assert_eq!(metric(&server, "larder_hot_hits_total").await, 2);
-    assert_eq!(metric(&server, "larder_hot_misses_total").await, 1);
-    assert_eq!(metric(&server, "larder_hot_blobs").await, 1);
-    let bytes = metric(&server, "larder_hot_bytes").await;
+    assert_eq!(metric(&server, HOT_HITS).await, 2);
+    assert_eq!(metric(&server, HOT_MISSES).await, 1);
+    assert_eq!(metric(&server, r#"larder_hot_entries{kind="blob"}"#).await, 1);
+    let bytes = metric(&server, r#"larder_hot_bytes{kind="blob"}"#).await;
     assert!((10_000..11_000).contains(&bytes), "{bytes} B");
     // A quarter is for action results and trees.
-    assert_eq!(metric(&server, "larder_hot_capacity_bytes").await, 6 << 20);
-    assert_eq!(metric(&server, "larder_hot_limit_bytes").await, 6 << 20);
-    for kind in ["action", "tree"] {
+    assert_eq!(metric(&server, r#"larder_hot_capacity_bytes{kind="blob"}"#).await, 6 << 20);
+    assert_eq!(metric(&server, r#"larder_hot_limit_bytes{kind="blob"}"#).await, 6 << 20);
+    for kind in ["action_result", "tree"] {
         for figure in ["capacity_bytes", "limit_bytes"] {
-            assert_eq!(metric(&server, &format!("larder_hot_{kind}_{figure}")).await, 1 << 20);
+            assert_eq!(
+                metric(&server, &format!("larder_hot_{figure}{{kind=\"{kind}\"}}")).await,
+                1 << 20
+            );
         }
     }
     for number in 0..1_000 {
         store(&server, &sample(20_000 + number)).await;
     }
-    assert!(metric(&server, "larder_hot_bytes").await <= 6 << 20);
-    assert!(metric(&server, "larder_hot_evictions_total").await > 0);
+    assert!(metric(&server, r#"larder_hot_bytes{kind="blob"}"#).await <= 6 << 20);
+    assert!(metric(&server, r#"larder_hot_evictions_total{kind="blob"}"#).await > 0);
     server.stop().await;
 }
 
@@ -56,15 +62,15 @@ async fn after_a_restart_the_hot_tier_has_what_was_used_before() {
         read(&server, digest(blob)).await.expect("present");
     }
     let server = server.restart().await;
-    until(&server, "larder_hot_blobs", |count| count == 20).await;
-    assert_eq!(metric(&server, "larder_hot_misses_total").await, 0);
+    until(&server, r#"larder_hot_entries{kind="blob"}"#, |count| count == 20).await;
+    assert_eq!(metric(&server, HOT_MISSES).await, 0);
     for blob in &blobs[..20] {
         assert!(read(&server, digest(blob)).await.expect("present") == *blob);
     }
-    assert_eq!(metric(&server, "larder_hot_hits_total").await, 20);
-    assert_eq!(metric(&server, "larder_hot_misses_total").await, 0);
+    assert_eq!(metric(&server, HOT_HITS).await, 20);
+    assert_eq!(metric(&server, HOT_MISSES).await, 0);
     read(&server, digest(&blobs[30])).await.expect("present");
-    assert_eq!(metric(&server, "larder_hot_misses_total").await, 1);
+    assert_eq!(metric(&server, HOT_MISSES).await, 1);
     server.stop().await;
 }
 

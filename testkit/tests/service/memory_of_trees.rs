@@ -56,7 +56,7 @@ async fn a_result_whose_tree_is_read_waits_for_memory() {
     };
     let (answer, ()) = tokio::join!(answer, relieved);
     assert_eq!(answer.expect("complete").into_inner().output_directories.len(), 1);
-    assert_eq!(metric(&server, "larder_hot_trees").await, 1);
+    assert_eq!(metric(&server, r#"larder_hot_entries{kind="tree"}"#).await, 1);
     // What is remembered takes nothing, so nothing is waited for.
     let stalled = fill(&server).await;
     server.actions().get_action_result(get(&action)).await.expect("complete");

@@ -14,6 +14,7 @@ use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::answer_bytes;
+use crate::telemetry::Tally;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ActionCacheService(pub(crate) Arc<Shared>);
@@ -24,7 +25,7 @@ impl ActionCache for ActionCacheService {
         &self,
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
-        let hold = hold_of(&request);
+        let (hold, tally) = (hold_of(&request), Tally::of(request.extensions()));
         let request = request.into_inner();
         let addressed = self.0.addressed(&request.instance_name, request.digest_function);
         let (partition, said) = addressed.map_err(grpc_status)?;
@@ -33,6 +34,7 @@ impl ActionCache for ActionCacheService {
         let lender: Arc<Hold> = Arc::clone(&hold);
         let cx = RequestCx::raw_within(RequestMemory::counted_by(lender));
         let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
+        tally.note_lookup(found.as_ref().map(ActionEntry::result));
         let entry = found
             .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;
         let mut needed_bytes = answer_bytes(entry.memory_bytes() as u64);

@@ -19,6 +19,7 @@ use crate::edge::status::grpc_status;
 use crate::edge::working_set::{
     CHUNKING_BYTES, UNCOUNTED_MESSAGE_BYTES, batch_answer_bytes, message_bytes, upload_bytes,
 };
+use crate::telemetry::Tally;
 
 /// What the calls need for their messages.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -138,6 +139,8 @@ pub(super) async fn admit(
     if let Err(error) = hold.cover_unread(needed_bytes, unread_bytes).await {
         return Err((grpc_status(error), rest));
     }
+    let tally = Tally::of(&head.extensions);
+    tally.note_received(ahead.len());
     head.extensions.insert(Arc::clone(&hold));
     let body = AdmittedBody {
         ahead,
@@ -146,6 +149,7 @@ pub(super) async fn admit(
         longest_bytes,
         cost_of_longer: kind.cost_of_longer(),
         hold: Arc::clone(&hold),
+        tally,
     };
     Ok(Admitted { request: Request::from_parts(head, body), hold })
 }
@@ -166,6 +170,7 @@ pub(super) struct AdmittedBody {
     longest_bytes: u64,
     cost_of_longer: u64,
     hold: Arc<Hold>,
+    tally: Arc<Tally>,
 }
 
 impl AdmittedBody {
@@ -197,6 +202,7 @@ impl Body for AdmittedBody {
             };
             let frame = frame.map_err(|error| Status::from_error(error.into()))?;
             if let Some(data) = frame.data_ref() {
+                this.tally.note_received(data.len());
                 if this.hold.discards() {
                     continue;
                 }

@@ -20,6 +20,7 @@ use crate::edge::budget::{BudgetError, Hold};
 use crate::edge::drainer::Drainer;
 use crate::edge::service::Shared;
 use crate::edge::working_set::{message_bytes, upload_bytes};
+use crate::telemetry::Tally;
 
 /// What a connection reads at a time, at most.
 const CHUNK_BYTES: u64 = 256 * 1024;
@@ -32,6 +33,7 @@ pub(super) struct RequestBody {
     /// `None` once it has ended.
     rest: Option<BodyDataStream<Incoming>>,
     drainer: Drainer,
+    tally: Arc<Tally>,
     /// The client sends nothing before it is told to go on, which reading tells it.
     waits_to_be_read: bool,
 }
@@ -40,10 +42,10 @@ impl RequestBody {
     /// Puts the body of `request` into the care of `drainer`.
     pub(super) fn of(request: Request<Incoming>, drainer: &Drainer) -> CacheRequest {
         let waits_to_be_read = request.headers().contains_key(EXPECT);
-        let drainer = drainer.clone();
+        let (drainer, tally) = (drainer.clone(), Tally::of(request.extensions()));
         request.map(|body| {
             let rest = (!body.is_end_stream()).then(|| BodyDataStream::new(body));
-            Self { rest, drainer, waits_to_be_read }
+            Self { rest, drainer, tally, waits_to_be_read }
         })
     }
 }
@@ -55,8 +57,9 @@ impl Stream for RequestBody {
         self.waits_to_be_read = false;
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let next = ready!(rest.poll_next_unpin(cx));
-        if !matches!(next, Some(Ok(_))) {
-            self.rest = None;
+        match &next {
+            Some(Ok(data)) => self.tally.note_received(data.len()),
+            Some(Err(_)) | None => self.rest = None,
         }
         Poll::Ready(next)
     }

@@ -9,6 +9,7 @@ use ::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
 use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
+use larder_action_cache::ActionEntry;
 use larder_cas::{Encoding, Payload, RequestCx, RequestMemory, blocking, zstd_codec};
 use larder_protos::Digest;
 use tonic::body::Body;
@@ -23,6 +24,7 @@ use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::working_set::{download_bytes, encoded_bytes, message_bytes};
+use crate::telemetry::Tally;
 
 /// What answers depend on beside their path.
 const VARIES_BY: &str = "accept-encoding";
@@ -106,7 +108,11 @@ pub(super) async fn action_result(target: &Target<'_>, request: &CacheRequest) -
     let key = target.partition.action(target.hash);
     let hold = target.shared.budget.nothing();
     let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(&hold)));
-    match target.shared.actions.get(&cx, &key).await {
+    let found = target.shared.actions.get(&cx, &key).await;
+    if let Ok(found) = &found {
+        Tally::of(request.extensions()).note_lookup(found.as_ref().map(ActionEntry::result));
+    }
+    match found {
         Ok(Some(entry)) => {
             let mut body = entry.encoded().clone();
             if let Err(error) = hold.cover(message_bytes(body.len() as u64)).await {

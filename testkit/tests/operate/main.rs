@@ -1,0 +1,6 @@
+//! What an operator relies on: metrics that count exactly, and documents that say what is so.
+
+mod deltas;
+mod page;
+mod reference;
+mod traffic;
