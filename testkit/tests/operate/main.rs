@@ -1,6 +1,7 @@
 //! What an operator relies on: metrics that count exactly, and documents that say what is so.
 
 mod deltas;
+mod documents;
 mod page;
 mod reference;
 mod traffic;
