@@ -1,7 +1,9 @@
 //! The command line of `larder`: what the words mean, and the exit code.
 
 mod banner;
+mod pages;
 mod serve;
+mod supervisor;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -15,7 +17,9 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use larder_disk::Repair;
 
+use self::pages::PagesError;
 use self::serve::ServeError;
+use self::supervisor::{SOCKET_VARIABLE, Supervisor};
 use self::verify::{Verdict, VerifyError};
 use crate::config::settings_toml;
 use crate::config::{
@@ -36,6 +40,8 @@ enum CliError {
     Serve(#[from] ServeError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Pages(#[from] PagesError),
     /// What is wrong has been told line by line.
     #[error("{} is not sound", data_dir.display())]
     NotSound { data_dir: PathBuf },
@@ -53,6 +59,10 @@ pub fn run(
             Some(("serve", matches)) => serve(matches, environment),
             Some(("check-config", matches)) => check_config(matches),
             Some(("verify", matches)) => verify(matches),
+            Some(("completions", matches)) => {
+                pages::completions(command(), matches).map_err(CliError::from)
+            }
+            Some(("man", matches)) => pages::man(command(), matches).map_err(CliError::from),
             _ => unreachable!("clap lets no other command through"),
         },
         // Help and version come this way too; clap knows which of them is an error.
@@ -102,9 +112,10 @@ fn serve(
     if let Some(path) = named.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from)) {
         sources.add_file(&path);
     }
+    let supervisor = Supervisor::new(variables.get(SOCKET_VARIABLE).map(String::as_str));
     sources.add_environment(variables);
     let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Settings)?;
-    serve::serve(&config)?;
+    serve::serve(&config, &supervisor)?;
     Ok(())
 }
 
@@ -154,6 +165,8 @@ pub fn command() -> Command {
                 .arg(file.help("Settings in TOML")),
         )
         .subcommand(verify_command())
+        .subcommand(pages::completions_command())
+        .subcommand(pages::man_command())
 }
 
 fn verify_command() -> Command {

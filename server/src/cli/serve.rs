@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::banner::announce;
+use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::run::{Server, StartError};
 use crate::telemetry::{LogError, start_log};
@@ -27,7 +28,7 @@ pub(super) enum ServeError {
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once: whatever was
 /// acknowledged is with the kernel.
-pub(super) fn serve(config: &Config) -> Result<(), ServeError> {
+pub(super) fn serve(config: &Config, supervisor: &Supervisor) -> Result<(), ServeError> {
     let style = start_log(&config.log)?;
     raise_open_files_limit();
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
@@ -56,9 +57,11 @@ pub(super) fn serve(config: &Config) -> Result<(), ServeError> {
             name
         } else {
             announce(&server, config, style);
+            supervisor.tell("READY=1");
             signals.next().await
         };
         server.shutdown();
+        supervisor.tell("STOPPING=1");
         tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         tokio::select! {
             ended = spawn_blocking(move || server.wait()) => ended?,
