@@ -62,6 +62,7 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
+    use crate::bounded_read::bounded_read;
     use crate::cli::command;
     use crate::config::SETTINGS;
 
@@ -84,7 +85,7 @@ mod tests {
             assert!(page.exists(), "{}", page.display());
         }
         // The roff of a hyphen in a word is `\-`.
-        let page = std::fs::read_to_string(dir.path().join("larder-serve.1")).unwrap();
+        let page = bounded_read(&dir.path().join("larder-serve.1"), 1 << 20).unwrap();
         let page = page.replace("\\-", "-");
         for setting in SETTINGS {
             assert!(page.contains(&format!("--{}", setting.flag())), "{}", setting.flag());

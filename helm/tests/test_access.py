@@ -1,0 +1,106 @@
+"""Nobody gets a cache that is open by accident, and what was chosen reaches the server."""
+
+import pytest
+from conftest import Refused, render
+
+SECRET = {"auth": {"existingSecret": "s"}}
+CERTIFICATES = {
+    "tls": {"existingSecret": "t", "clientAuth": "required"},
+    "auth": {"certificates": "read"},
+}
+
+
+def test_without_a_choice_nothing_is_rendered_and_the_choices_are_told(helm):
+    with pytest.raises(Refused) as refused:
+        render({}, helm)
+    for choice in ("auth.existingSecret", "tls.clientAuth=required", "unsafeAnonymous=true"):
+        assert choice in str(refused.value)
+
+
+@pytest.mark.parametrize("values", [
+    {"tls": {"existingSecret": "t"}},
+    {"tls": {"existingSecret": "t", "clientAuth": "optional"}, "auth": {"certificates": "write"}},
+    {"tls": {"existingSecret": "t", "clientAuth": "required"}},
+    {"auth": {"anonymous": "read"}},
+    {"unsafeAnonymous": True, **SECRET},
+    {"auth": {"existingSecret": "s", "credentials": ["a line"]}},
+    {"unsafeAnonymous": True, "tls": {"clientAuth": "required"}},
+    {"unsafeAnonymous": True, "tls": {"admin": True}},
+])
+def test_choices_that_are_none_or_contradict_are_refused(values, helm):
+    with pytest.raises(Refused, match="execution error"):
+        render(values, helm)
+
+
+def test_anonymous_is_said_to_the_server_only_where_it_was_chosen(anonymous):
+    assert anonymous.config["unsafe_anonymous"] is True
+    assert "unsafe_anonymous" not in render(SECRET).config
+
+
+def test_the_network_keeps_others_out_by_default(anonymous):
+    policy = anonymous.one("NetworkPolicy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy, "nothing is let out"
+    assert policy["ingress"] == [
+        {"from": [{"podSelector": {}}], "ports": [{"port": "cache", "protocol": "TCP"}]}
+    ]
+    labels = anonymous.one("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert not render({"unsafeAnonymous": True, "networkPolicy": {"enabled": False}}).kind("NetworkPolicy")
+
+
+def test_scrapers_reach_the_admin_port_alone():
+    policy = render({**SECRET, "networkPolicy": {"scrapers": [{"podSelector": {"matchLabels": {"a": "b"}}}]}})
+    rule = policy.one("NetworkPolicy")["spec"]["ingress"][1]
+    assert rule["ports"] == [{"port": "admin", "protocol": "TCP"}]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"a": "b"}}}]
+
+
+def test_fetching_from_origins_opens_the_way_out():
+    rendered = render({**SECRET, "config": {"fetch": {"enabled": True, "allow": ["github.com"]}}})
+    ports = [port["port"] for port in rendered.one("NetworkPolicy")["spec"]["egress"][0]["ports"]]
+    assert ports == [53, 53, 80, 443]
+
+
+@pytest.mark.parametrize("auth, secret, key", [
+    ({"existingSecret": "s"}, "s", "credentials"),
+    ({"existingSecret": "s", "existingSecretKey": "file"}, "s", "file"),
+    ({"credentials": ["one", "two"]}, "r-larder-credentials", "credentials"),
+])
+def test_credentials_are_mounted_as_a_directory(auth, secret, key):
+    rendered = render({"auth": auth})
+    volume = next(volume for volume in rendered.pod["volumes"] if volume["name"] == "credentials")
+    mount = next(mount for mount in rendered.container["volumeMounts"] if mount["name"] == "credentials")
+    assert volume["secret"]["secretName"] == secret
+    assert "subPath" not in mount, "a secret that changes would not change in the pod"
+    assert rendered.config["auth"]["credentials_file"] == f"{mount['mountPath']}/{key}"
+    made = [item["metadata"]["name"] for item in rendered.kind("Secret")]
+    assert made == ([secret] if "credentials" in auth else [])
+
+
+def test_lines_of_credentials_become_a_file():
+    secret = render({"auth": {"credentials": ["one", "two"]}}).one("Secret")
+    assert secret["stringData"] == {"credentials": "one\ntwo\n"}
+
+
+def test_certificates_of_clients_are_checked_against_their_secret():
+    rendered = render(CERTIFICATES)
+    assert rendered.config["tls"] == {
+        "cert_file": "/etc/larder/tls/tls.crt",
+        "key_file": "/etc/larder/tls/tls.key",
+        "client_ca_file": "/etc/larder/client-ca/ca.crt",
+        "client_auth": "required",
+    }
+    assert rendered.config["auth"] == {"certificates": "read"}
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in rendered.pod["volumes"] if "secret" in volume}
+    assert secrets == {"tls": "t", "client-ca": "t"}
+
+
+def test_kubelets_probe_in_plain_text_where_they_speak_no_tls():
+    tls = {"tls": {"existingSecret": "t"}, **SECRET}
+    assert render(SECRET).container["readinessProbe"]["grpc"] == {"port": 8980}
+    ready = render(tls).container["readinessProbe"]
+    assert ready["httpGet"] == {"path": "/readyz", "port": "admin", "scheme": "HTTP"}
+    encrypted = render({**SECRET, "tls": {"existingSecret": "t", "admin": True}}).container
+    assert encrypted["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert encrypted["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
