@@ -7,8 +7,10 @@ use super::{HITS_MAX, Standing};
 const LOG2: [i64; CLASSES] =
     [0, 256, 406, 512, 594, 662, 719, 768, 811, 850, 886, 918, 947, 975, 1_000, 1_024];
 
-/// Builds come back daily.
-const HALF_LIFE_S: i64 = 24 * 3_600;
+/// How long a doubling of the hits counts, in ages of what is in use.
+const AGES_A_DOUBLING: i64 = 16;
+/// What has hits and is among the youngest quarter of that is in use.
+const IN_USE_PART: u64 = 4;
 
 /// Which entries are worth keeping: for each number of hits, those from some moment on.
 #[derive(Clone, Eq, PartialEq, Debug)]
@@ -47,18 +49,22 @@ impl Cut {
         Self { floors_s: [floor_s(histogram, oldest.age_of(cold_bytes)); CLASSES] }
     }
 
-    /// The `cold_bytes` that were asked for least are not worth keeping. A hit counts half after a day: an entry with `hits`
-    /// is as good as one without that is younger by log2(hits + 1) days.
+    /// The `cold_bytes` that were asked for least are not worth keeping: an entry with `hits` is as good as one without that is
+    /// younger by log2(hits + 1) doublings. How long one is the store tells and no clock, from the age of what is in use: a day or
+    /// so where that is asked for every hour or two, and minutes where it is asked for every few seconds (ADR 8).
     pub(crate) fn by_frequency(histogram: &Histogram, cold_bytes: u64) -> Self {
         let classes: Vec<_> =
             (0..CLASSES).map(|class| Oldest::of(histogram, class..class + 1)).collect();
-        let age_s = |class: usize, unhit_age_s: i64| unhit_age_s + HALF_LIFE_S * LOG2[class] / 256;
+        let hit = Oldest::of(histogram, 1..CLASSES);
+        let in_use_s = hit.age_of(hit.bytes() - hit.bytes() / IN_USE_PART).unwrap_or(0).max(1);
+        let doubling_s = i64::from(in_use_s) * AGES_A_DOUBLING;
+        let age_s = |class: usize, unhit_age_s: i64| unhit_age_s + doubling_s * LOG2[class] / 256;
         let freed = |unhit_age_s: i64| -> u64 {
             let freed_of = |class: usize| classes[class].bytes_from(age_s(class, unhit_age_s));
             (0..CLASSES).map(freed_of).sum()
         };
         // The greatest age that frees enough; all is freed at the low end.
-        let (mut enough, mut too_old) = (-4 * HALF_LIFE_S - 1, 1 << 33);
+        let (mut enough, mut too_old) = (-4 * doubling_s - 1, 1 << 33);
         while too_old - enough > 1 {
             let middle = i64::midpoint(enough, too_old);
             if freed(middle) >= cold_bytes { enough = middle } else { too_old = middle }
@@ -174,25 +180,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_often_outlives_what_is_younger() {
-        let entries = [(4 * DAY_S, 7), (3 * DAY_S / 2, 1), (2 * DAY_S / 3, 0), (60, 0)];
-        let check = |cold_bytes: u64, expect: [bool; 4]| {
-            let cut = Cut::by_frequency(&histogram(&entries), cold_bytes);
-            assert_eq!(kept(&cut, &entries), expect, "{cold_bytes}");
-        };
-        check(0, [true; 4]);
-        check(10, [false, true, true, true]);
-        check(20, [false, true, false, true]);
-        check(30, [false, false, false, true]);
-        check(40, [false; 4]);
-        check(50, [false; 4]);
+    fn what_is_asked_for_often_outlives_what_is_younger_at_any_pace() {
+        for unit in [1, 60, 3_600] {
+            // In use is what is 2 old, so that a doubling is worth 32.
+            let entries = [(140 * unit, 7), (50 * unit, 1), (30 * unit, 0), (2 * unit, 1), (0, 0)];
+            let check = |cold_bytes: u64, expect: [bool; 5]| {
+                let cut = Cut::by_frequency(&histogram(&entries), cold_bytes);
+                assert_eq!(kept(&cut, &entries), expect, "{cold_bytes}, {unit} s");
+            };
+            check(0, [true; 5]);
+            check(10, [false, true, true, true, true]);
+            check(20, [false, true, false, true, true]);
+            check(30, [false, false, false, true, true]);
+            check(40, [false, false, false, true, false]);
+            check(50, [false; 5]);
+            check(60, [false; 5]);
+        }
     }
 
     #[test]
-    fn what_was_asked_for_long_ago_ends() {
-        let entries = [(5 * DAY_S, 15), (60, 0), (50, 0), (40, 0)];
-        let cut = Cut::by_frequency(&histogram(&entries), 10);
-        assert_eq!(kept(&cut, &entries), [false, true, true, true]);
+    fn what_was_asked_for_long_ago_ends_unless_nothing_was_since() {
+        let check = |youngest: (u32, u8), expect: [bool; 4]| {
+            let entries = [(5 * DAY_S, 15), (60, 0), (50, 0), youngest];
+            let cut = Cut::by_frequency(&histogram(&entries), 10);
+            assert_eq!(kept(&cut, &entries), expect, "{youngest:?}");
+        };
+        check((40, 1), [false, true, true, true]);
+        check((40, 0), [true, false, true, true]);
     }
 
     #[test]

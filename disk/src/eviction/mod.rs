@@ -28,7 +28,7 @@ pub use simulation::{Simulation, SimulationOptions, SimulationTotals};
 pub enum EvictionPolicy {
     /// What was not asked for the longest goes first.
     Lru,
-    /// What was asked for least goes first; a hit counts half after a day.
+    /// What was asked for least goes first; hits of long ago count less, by the pace of what is in use.
     Lfu,
     /// What was asked for once and what was asked for again have shares that adapt to what is missed.
     Arc,
