@@ -1,5 +1,7 @@
 //! Results and trees as large as they come.
 
+use std::time::{Duration, Instant};
+
 use larder_protos::Digest;
 use larder_protos::hot::{BatchUpdateBlobsRequest, batch_update_blobs_request};
 use larder_protos::reapi::{
@@ -102,8 +104,14 @@ async fn a_tree_of_20_mib_is_read_once() {
     let before = blob_reads(&server).await;
     assert_eq!(get(&server).await, result);
     assert_eq!(blob_reads(&server).await, before + 1);
-    // From now on what the tree names is remembered.
-    assert_eq!(get(&server).await, result);
+    // From now on what the tree names is remembered. The fastest of some answers counts: other tests run beside this one.
+    let mut fastest = Duration::MAX;
+    for _ in 0..10 {
+        let begun = Instant::now();
+        assert_eq!(get(&server).await, result);
+        fastest = fastest.min(begun.elapsed());
+    }
     assert_eq!(blob_reads(&server).await, before + 1);
+    assert!(fastest < Duration::from_millis(10), "{fastest:?}");
     server.stop().await;
 }
