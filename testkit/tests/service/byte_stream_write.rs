@@ -213,7 +213,11 @@ async fn the_rules_of_a_session_hold_on_the_wire() {
     let mut gap = messages();
     gap[1].write_offset += 1;
     let refused = write(&server, gap).await;
-    assert_refused(refused, Code::InvalidArgument, "write_offset 401 does not continue");
+    assert_refused(refused, Code::OutOfRange, "write_offset 401 does not continue");
+
+    let mut negative = messages();
+    negative[0].write_offset = -400;
+    assert_refused(write(&server, negative).await, Code::OutOfRange, "write_offset -400 is");
 
     let mut renamed = messages();
     renamed[1].resource_name = upload_name("blobs", digest(b"other"));

@@ -8,7 +8,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_cas::{BlobKey, Encoding, PutOutcome, RequestCx, UntrustedPayload, UntrustedStream};
 use larder_protos::bytestream::WriteRequest;
 use larder_protos::{Compressor, WriteName};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use super::byte_stream::{signed, write_name};
 use super::messages::Messages;
@@ -124,6 +124,11 @@ impl Chunks {
     }
 }
 
+/// An offset has the code that it has in reads: Bazel tells its user of a wrong digest where an upload is `INVALID_ARGUMENT`.
 pub(super) fn session_status(error: SessionError) -> Status {
-    Status::invalid_argument(error.to_string())
+    let code = match error {
+        SessionError::Negative { .. } | SessionError::Offset { .. } => Code::OutOfRange,
+        SessionError::Name { .. } => Code::InvalidArgument,
+    };
+    Status::new(code, error.to_string())
 }
