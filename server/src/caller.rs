@@ -83,9 +83,11 @@ impl Caller {
             tool = details.and_then(|details| logged(&details.tool_name)),
             tool_version = details.and_then(|details| logged(&details.tool_version)),
             tool_invocation_id = logged(&metadata.tool_invocation_id),
+            correlated_invocations_id = logged(&metadata.correlated_invocations_id),
             action_id = logged(&metadata.action_id),
             action_mnemonic = logged(&metadata.action_mnemonic),
             target_id = logged(&metadata.target_id),
+            configuration_id = logged(&metadata.configuration_id),
         )
     }
 }

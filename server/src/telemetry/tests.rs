@@ -170,9 +170,10 @@ fn log_lines_tell_whose_request_it_was() {
         }),
         action_id: "ab".repeat(32),
         tool_invocation_id: "b6c5".to_owned(),
+        correlated_invocations_id: "d7e8".to_owned(),
+        configuration_id: "k8-opt".to_owned(),
         target_id: "//lib:\nlib".to_owned(),
         action_mnemonic: "CppCompile".to_owned(),
-        ..RequestMetadata::default()
     };
     let encoded = base64::engine::general_purpose::STANDARD.encode(metadata.encode_to_vec());
     let line = logged(Some(&encoded));
@@ -182,6 +183,8 @@ fn log_lines_tell_whose_request_it_was() {
         ("tool_version", "9.0.1"),
         ("action_id", &metadata.action_id),
         ("tool_invocation_id", "b6c5"),
+        ("correlated_invocations_id", "d7e8"),
+        ("configuration_id", "k8-opt"),
         ("target_id", "//lib:\nlib"),
         ("action_mnemonic", "CppCompile"),
     ] {
