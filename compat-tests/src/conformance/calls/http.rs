@@ -1,6 +1,7 @@
 //! HTTP/1.1, one exchange a connection.
 
 use std::convert::Infallible;
+use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -167,7 +168,6 @@ where
 {
     let is_head = request.method() == Method::HEAD;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // The exchange owns the sender: with its end the connection ends too.
     let exchange = async move {
         let (head, body) = sender.send_request(request).await?.into_parts();
         let body = if is_head || head.status == StatusCode::NO_CONTENT {
@@ -177,7 +177,11 @@ where
         };
         Ok(Response::from_parts(head, body))
     };
-    // What the connection has to say at its end matters only where there was no answer, and then the exchange says it.
-    let (answer, _ended) = tokio::join!(exchange, connection);
-    answer
+    let (mut exchange, connection) = (pin!(exchange), pin!(connection));
+    // With the answer the connection is given up: after one that comes before all of the body is sent, it would not end by
+    // itself. What it has to say at its own end matters only where there was no answer, and then the exchange says it.
+    tokio::select! {
+        answer = &mut exchange => answer,
+        _ended = connection => exchange.await,
+    }
 }
