@@ -27,7 +27,7 @@ const PACKAGES: PythonPackages = PythonPackages {
 };
 
 /// A line of the requirements.
-const VERSION: &str = "buildgrid==0.9.1";
+pub(crate) const VERSION: &str = "buildgrid==0.9.1";
 /// It takes a second to start.
 const LIMIT: Duration = Duration::from_mins(1);
 const INSTANCE: &str = "build/grid";

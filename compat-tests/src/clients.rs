@@ -23,6 +23,7 @@ use crate::limits;
 use crate::moon;
 use crate::nx;
 use crate::pants;
+use crate::peers;
 use crate::remotetool;
 use crate::report::Report;
 use crate::sccache;
@@ -52,6 +53,7 @@ const CLIENTS: &[Client] = &[
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },
     Client { name: kit::NAME, run: kit::run },
+    Client { name: peers::NAME, run: peers::run },
     Client { name: bgd::NAME, run: bgd::run },
     Client { name: buildbox::NAME, run: buildbox::run },
     Client { name: pants::NAME, run: pants::run },

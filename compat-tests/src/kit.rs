@@ -2,7 +2,7 @@
 //! all that is off by default; the attacks too, on a server of their own whose memory is held against a bound.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -12,6 +12,7 @@ use crate::error::{CompatError, Unmet};
 use crate::lab::Lab;
 use crate::larder::{Larder, Launch};
 use crate::limits::{Memory, Mib};
+use crate::neighbour::free_address;
 use crate::report::Report;
 
 /// What the command line calls it.
@@ -116,11 +117,6 @@ fn targets(address: SocketAddr) -> (String, String) {
     (format!("grpc://{address}"), format!("http://{address}"))
 }
 
-/// An address that nobody listens on; that another process takes it before the server does shows as a server that ended.
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
-}
-
 /// All cases of all levels must pass but those that may be skipped; the answer counts them.
 fn check(
     dir: &Path,
@@ -129,14 +125,7 @@ fn check(
     may_skip: &[&[(&str, &str)]],
 ) -> Result<String, CompatError> {
     let log = dir.join(format!("{way}.txt"));
-    let mut arguments = vec!["larder-conformance", "--fail-on", "client"];
-    arguments.extend(target);
-    let mut out = Vec::new();
-    let mut err = Vec::new();
-    let code = conformance::run(&Arguments::parse_from(arguments), &mut out, &mut err);
-    out.append(&mut err);
-    fs::write(&log, &out).map_err(CompatError::io(&log))?;
-    let text = String::from_utf8_lossy(&out);
+    let (code, text) = run_kit(&log, &[&["--fail-on", "client"], target].concat())?;
     let passed = text.lines().filter(|line| line.starts_with("pass ")).count();
     let skipped: Vec<_> = text.lines().filter(|line| line.starts_with("skip ")).collect();
     let mut unmet = Vec::new();
@@ -152,6 +141,16 @@ fn check(
         return Ok(format!("{passed} cases passed, {} skipped", skipped.len()));
     }
     Err(CompatError::Unmet { unmet, log })
+}
+
+/// Runs the kit with these arguments; its exit code, and what it printed, which goes to `log` too.
+pub(crate) fn run_kit(log: &Path, arguments: &[&str]) -> Result<(u8, String), CompatError> {
+    let arguments = ["larder-conformance"].iter().chain(arguments);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let code = conformance::run(&Arguments::parse_from(arguments), &mut out, &mut err);
+    out.append(&mut err);
+    fs::write(log, &out).map_err(CompatError::io(log))?;
+    Ok((code, String::from_utf8_lossy(&out).into_owned()))
 }
 
 /// Whether the skipped case of this line is of the lists: itself, or its topic.

@@ -13,10 +13,11 @@ use crate::expectations::Expectations;
 use crate::install::PythonPackages;
 use crate::lab::Lab;
 use crate::larder::Larder;
+use crate::neighbour::Neighbour;
 use crate::report::Report;
 use crate::sample_action::SampleAction;
 use crate::snapshot::Snapshot;
-use casd::{Casd, INSTANCE};
+use casd::INSTANCE;
 
 /// Enough for several chunks of some 512 KiB.
 const CHUNKED_BYTES: usize = 8 << 20;
@@ -44,8 +45,8 @@ pub(super) enum Upstream {
 /// Each way: cold through one proxy, warm through another one with nothing in it.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
     let log = lab.dir(NAME)?.join("install.log");
-    let casd = casd::find(&PACKAGES.ensure(lab, &log)?)?;
-    report.note(NAME, casd::version(&casd, &log)?.trim());
+    let (casd, version) = install(lab, &log)?;
+    report.note(NAME, &version);
     let bgd = Bgd::install(lab, &log)?;
     for (name, upstream) in [("proxy-grpc", Upstream::Grpc), ("proxy-http", Upstream::Http)] {
         let name = format!("{NAME}/{name}");
@@ -58,13 +59,25 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     Ok(())
 }
 
+/// The program, and what it calls itself.
+pub(crate) fn install(lab: &Lab, log: &Path) -> Result<(PathBuf, String), CompatError> {
+    let casd = casd::find(&PACKAGES.ensure(lab, log)?)?;
+    let version = casd::version(&casd, log)?;
+    Ok((casd, version))
+}
+
+/// Starts it as a cache of its own, its store and its log in `dir`.
+pub(crate) fn cache(casd: &Path, dir: &Path) -> Result<Neighbour, CompatError> {
+    casd::cache(casd, dir, "cache")
+}
+
 /// A file goes in through one proxy by `SpliceBlob`, and comes out through another one by `SplitBlob`.
 fn in_chunks(lab: &Lab, dir: &Path, casd: &Path) -> Result<String, CompatError> {
     let mut larder = Larder::start(lab, dir)?;
     let blob = Blob::noise(CHUNKED_BYTES, 1);
     let file = dir.join("file");
     blob.write(&file)?;
-    let first = Casd::start(casd, dir, "first", larder.address(), Upstream::GrpcChunks)?;
+    let first = casd::proxy(casd, dir, "first", larder.address(), Upstream::GrpcChunks)?;
     let mut expectations = Expectations::of(first.log());
     local_cas::capture_file(first.address(), &file)?;
     first.stop()?;
@@ -73,7 +86,7 @@ fn in_chunks(lab: &Lab, dir: &Path, casd: &Path) -> Result<String, CompatError> 
     expectations.equal("SpliceBlob, counted by the server", spliced, 1);
 
     larder.crash_and_restart()?;
-    let second = Casd::start(casd, dir, "second", larder.address(), Upstream::GrpcChunks)?;
+    let second = casd::proxy(casd, dir, "second", larder.address(), Upstream::GrpcChunks)?;
     local_cas::fetch(second.address(), &blob)?;
     second.stop()?;
     let (beginning, rest) = blob.hash.split_at(2);
@@ -104,7 +117,7 @@ fn cold_and_warm(
     let action = &sample.action.digest();
 
     let writes = if upstream == Upstream::Http { Upstream::Grpc } else { upstream };
-    let first = Casd::start(casd, dir, "first", larder.address(), writes)?;
+    let first = casd::proxy(casd, dir, "first", larder.address(), writes)?;
     let client = Bgd::new(bgd, first.address(), INSTANCE, dir);
     let mut expectations = Expectations::of(client.log());
     let absent = client.run(0, "actioncache", &["get", action], &[])?;
@@ -119,7 +132,7 @@ fn cold_and_warm(
     expectations.equal("results stored by the server", stored.action_updates(), 1);
 
     larder.crash_and_restart()?;
-    let second = Casd::start(casd, dir, "second", larder.address(), upstream)?;
+    let second = casd::proxy(casd, dir, "second", larder.address(), upstream)?;
     let client = Bgd::new(bgd, second.address(), INSTANCE, dir);
     let download = dir.join("download");
     client.download_directory(&root, &download)?;

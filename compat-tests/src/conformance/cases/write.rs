@@ -37,7 +37,9 @@ pub(crate) const CASES: &[Case] = cases! {
     /// A negative offset is an error.
     "bytestream.write.offset-negative", Must, "google.bytestream.WriteRequest.write_offset" => wrong_offset(-50);
     /// A first offset that nothing was stored for is an error.
-    "bytestream.write.offset-of-nothing", Must, "google.bytestream.WriteRequest.write_offset" => offset_of_nothing;
+    "bytestream.write.offset-of-nothing", Must, "google.bytestream.WriteRequest.write_offset" => first_offset(50);
+    /// A first offset that is negative is an error.
+    "bytestream.write.offset-negative-first", Must, "google.bytestream.WriteRequest.write_offset" => first_offset(-50);
     /// Bytes of another hash are INVALID_ARGUMENT.
     "bytestream.write.wrong-hash", Must, "ContentAddressableStorage, \"If the client completes the upload but the Digest does not match\"" => wrong_bytes(100, 100);
     /// The same in an upload of several messages.
@@ -149,11 +151,13 @@ async fn wrong_offset(cx: &Cx, offset: i64) -> Outcome {
     cx.expect_missing(&blob, &format!("the blob of an upload with {what}")).await
 }
 
-async fn offset_of_nothing(cx: &Cx) -> Outcome {
+/// The only message has the second half of the blob, and this offset.
+async fn first_offset(cx: &Cx, offset: i64) -> Outcome {
     let blob = cx.blob(100);
-    let upload = vec![write_request(&cx.write_name(&blob), 50, &blob.data[50..], true)];
-    let what = "write_offset 50 in the first message of a new upload";
-    expect::refused(&cx.write_messages(upload).await, what)?;
+    let mut upload = vec![write_request(&cx.write_name(&blob), 0, &blob.data[50..], true)];
+    upload[0].write_offset = offset;
+    let what = format!("write_offset {offset} in the first message of a new upload");
+    expect::refused(&cx.write_messages(upload).await, &what)?;
     cx.expect_missing(&blob, "the blob of such an upload").await
 }
 
