@@ -141,3 +141,18 @@ def test_names_fit_whatever_the_release_is_called():
     assert max(map(len, names)) <= 52, names
     assert render({**OPEN, "fullnameOverride": "cache"}).one("StatefulSet")["metadata"]["name"] == "cache"
     assert render(OPEN, release="my-larder").one("StatefulSet")["metadata"]["name"] == "my-larder"
+
+
+@pytest.mark.parametrize("name", ["larder.rules.yaml", "dashboard.json"])
+def test_rules_and_dashboard_are_those_of_the_documentation(name):
+    original = CHART.parents[1] / "docs/operate" / name
+    assert (CHART / "files" / name).read_bytes() == original.read_bytes(), f"run: cp {original} {CHART}/files"
+
+
+def test_rules_and_dashboard_arrive_as_they_are():
+    rendered = render({**OPEN, "prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}})
+    rules = yaml.safe_load((CHART / "files/larder.rules.yaml").read_text())
+    assert rendered.one("PrometheusRule")["spec"] == rules
+    dashboard = rendered.one("ConfigMap", "r-larder-dashboard")
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"]["larder.json"] == (CHART / "files/dashboard.json").read_text()
