@@ -22,6 +22,7 @@ use crate::lab::Lab;
 use crate::limits;
 use crate::moon;
 use crate::nx;
+use crate::observe;
 use crate::pants;
 use crate::peers;
 use crate::remotetool;
@@ -58,6 +59,7 @@ const CLIENTS: &[Client] = &[
     Client { name: buildbox::NAME, run: buildbox::run },
     Client { name: pants::NAME, run: pants::run },
     Client { name: buildstream::NAME, run: buildstream::run },
+    Client { name: observe::NAME, run: observe::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: instructions::NAME, run: instructions::run },
     Client { name: faults::NAME, run: faults::run },

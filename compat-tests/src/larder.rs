@@ -69,6 +69,16 @@ impl Larder {
         self.address
     }
 
+    /// Where it is watched.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Where its data is.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.launch.data_dir
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -29,6 +29,7 @@ mod metrics;
 mod moon;
 mod neighbour;
 mod nx;
+mod observe;
 mod pants;
 mod peers;
 mod process;
