@@ -1,161 +1,274 @@
-//! [`Client`]: the calls that scenarios are made of, each checked.
+//! [`Client`]: the calls that scenarios are made of, each checked to the last byte.
 
-use std::fmt::Debug;
-
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
-use larder_protos::bytestream::{ReadRequest, WriteRequest};
+use bytes::Bytes;
+use larder_protos::bytestream::{ReadRequest, WriteResponse};
+use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest};
 use larder_protos::reapi::{
-    ActionResult, FindMissingBlobsRequest, GetActionResultRequest, UpdateActionResultRequest,
+    ActionResult, BatchUpdateBlobsResponse, FindMissingBlobsRequest, FindMissingBlobsResponse,
+    GetActionResultRequest, UpdateActionResultRequest,
 };
-use larder_protos::services::action_cache_client::ActionCacheClient;
-use larder_protos::services::byte_stream_client::ByteStreamClient;
-use larder_protos::services::content_addressable_storage_client::ContentAddressableStorageClient;
-use larder_protos::{Compressor, Digest, DigestHasher, InstanceName, ReadName, WriteName};
-use tonic::transport::{Channel, Endpoint};
+use larder_protos::{Compressor, Digest};
+use tokio::task::JoinSet;
 
-use crate::{BoxError, blobs};
+use crate::error::CallError;
+use crate::target::Target;
+use crate::wire::{Connection, HttpPool, MessageHead, ReadParser, Wire, message, write_message};
 
-/// What one message of an upload carries.
-const UPLOAD_CHUNK_BYTES: usize = 1024 * 1024;
+const READ: &str = "/google.bytestream.ByteStream/Read";
+const WRITE: &str = "/google.bytestream.ByteStream/Write";
+const FIND: &str = "/build.bazel.remote.execution.v2.ContentAddressableStorage/FindMissingBlobs";
+const BATCH_READ: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchReadBlobs";
+const BATCH_UPDATE: &str =
+    "/build.bazel.remote.execution.v2.ContentAddressableStorage/BatchUpdateBlobs";
+const GET_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/GetActionResult";
+const UPDATE_RESULT: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
 
-/// The instance that bench data goes to.
-const INSTANCE: &str = "larder-bench";
+/// What goes with its head into one frame of every server, which take 16 KiB at least.
+const ONE_FRAME_BYTES: usize = 15 << 10;
 
-/// One connection to the cache. Cloning shares it.
-#[derive(Clone, Debug)]
+/// What the server answers where an upload ends early in an encoding that is not the blob's.
+const COMPLETE: i64 = -1;
+
+/// One gRPC connection to a server, and its HTTP cache.
+#[derive(Debug)]
 pub(crate) struct Client {
-    byte_stream: ByteStreamClient<Channel>,
-    storage: ContentAddressableStorageClient<Channel>,
-    actions: ActionCacheClient<Channel>,
-    instance: InstanceName,
+    connection: Connection,
+    http: Option<HttpPool>,
+    instance: String,
+    message_bytes: usize,
 }
 
 impl Client {
-    pub(crate) async fn connect(target: &str) -> Result<Self, BoxError> {
-        let address = target.replacen("grpc://", "http://", 1);
-        let channel = Endpoint::from_shared(address)?
-            .tcp_nodelay(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(16 << 20)
-            .connect()
-            .await?;
+    /// Connects. Uploads are cut into messages of `message_bytes`.
+    pub(crate) async fn connect(
+        target: &Target,
+        wire: Wire,
+        message_bytes: usize,
+        drivers: &mut JoinSet<()>,
+    ) -> Result<Self, CallError> {
         Ok(Self {
-            byte_stream: ByteStreamClient::new(channel.clone()),
-            storage: ContentAddressableStorageClient::new(channel.clone())
-                .max_encoding_message_size(64 << 20),
-            actions: ActionCacheClient::new(channel),
-            instance: InstanceName::parse(INSTANCE)?,
+            connection: Connection::open(&target.grpc, wire, drivers).await?,
+            http: target.http.as_deref().map(HttpPool::new),
+            instance: target.instance.clone(),
+            message_bytes,
         })
     }
 
-    /// Uploads a blob in one message.
-    pub(crate) async fn write(&self, blob: Bytes) -> Result<(), BoxError> {
-        let digest = blobs::digest(&blob);
-        let message = WriteRequest {
-            resource_name: self.write_name(digest),
-            write_offset: 0,
-            finish_write: true,
-            data: blob,
-        };
-        let written = self.byte_stream.clone().write(stream::iter([message])).await?.into_inner();
-        expect(written.committed_size, digest.size_bytes().cast_signed(), "committed_size")
+    /// The instance that requests name.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
-    /// Uploads a blob that is `part` over and over.
-    pub(crate) async fn write_large(&self, digest: Digest, part: Bytes) -> Result<(), BoxError> {
-        let name = self.write_name(digest);
-        let size_bytes = digest.size_bytes();
-        let step = UPLOAD_CHUNK_BYTES.min(part.len());
-        let messages = (0..size_bytes).step_by(step).map(move |offset| {
-            let start = usize::try_from(offset % part.len() as u64).unwrap_or_default();
-            let length = size_bytes - offset;
-            let length = usize::try_from(length).unwrap_or(usize::MAX).min(step);
-            WriteRequest {
-                resource_name: if offset == 0 { name.clone() } else { String::new() },
-                write_offset: offset.cast_signed(),
-                finish_write: offset + length as u64 == size_bytes,
-                data: part.slice(start..start + length),
-            }
+    /// Downloads a blob; its bytes go to `sink` as they arrive.
+    pub(crate) async fn read(
+        &self,
+        digest: &Digest,
+        compressor: Compressor,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let resource_name = format!("{}{}{digest}", self.prefix(), segment(compressor));
+        let request = ReadRequest { resource_name, ..ReadRequest::default() };
+        let mut parser = ReadParser::default();
+        let mut take = |bytes: &[u8]| parser.push(bytes, sink);
+        self.connection.read(READ, message(&request), &mut take).await?;
+        parser.finish()
+    }
+
+    /// Downloads a blob as it is and holds it against its bytes.
+    pub(crate) async fn read_expecting(
+        &self,
+        digest: &Digest,
+        expected: &[u8],
+    ) -> Result<(), CallError> {
+        let mut rest = Rest::of(expected);
+        self.read(digest, Compressor::Identity, &mut |bytes| rest.take(bytes)).await?;
+        rest.finish()
+    }
+
+    /// Uploads what `parts` are together, encoded as `compressor` says.
+    pub(crate) async fn write(
+        &self,
+        digest: &Digest,
+        compressor: Compressor,
+        parts: &[Bytes],
+    ) -> Result<(), CallError> {
+        let sent_bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let kind = segment(compressor);
+        let name = format!("{}uploads/larder-bench/{kind}{digest}", self.prefix());
+        let mut offset = 0;
+        let frames = parts.iter().flat_map(|part| self.cut(part)).flat_map(|data| {
+            let head = MessageHead {
+                resource_name: if offset == 0 { &name } else { "" },
+                write_offset: offset,
+                finish_write: offset + data.len() as u64 == sent_bytes,
+            };
+            offset += data.len() as u64;
+            framed(head, data)
         });
-        let written = self.byte_stream.clone().write(stream::iter(messages)).await?.into_inner();
-        expect(written.committed_size, size_bytes.cast_signed(), "committed_size")
+        let written: WriteResponse = self.connection.write(WRITE, frames).await?;
+        let size_bytes = digest.size_bytes().cast_signed();
+        let right = match compressor {
+            Compressor::Identity => written.committed_size == size_bytes,
+            // What is right here differs between servers, and between their clients.
+            Compressor::Zstd => {
+                [size_bytes, sent_bytes.cast_signed(), COMPLETE].contains(&written.committed_size)
+            }
+        };
+        right.then_some(()).ok_or(CallError::Different { what: "committed_size" })
     }
 
-    /// Downloads a blob and holds it against its digest.
-    pub(crate) async fn read(&self, digest: Digest) -> Result<(), BoxError> {
-        let name =
-            ReadName { instance: self.instance.clone(), compressor: Compressor::Identity, digest };
-        let request = ReadRequest { resource_name: name.to_string(), ..ReadRequest::default() };
-        let mut parts = self.byte_stream.clone().read(request).await?.into_inner();
-        let mut hasher = DigestHasher::new(digest.function(), digest.size_bytes());
-        while let Some(part) = parts.message().await? {
-            hasher.update(&part.data);
-        }
-        expect(hasher.finish(), digest, "the blob read")
+    /// Uploads a blob as it is.
+    pub(crate) async fn write_blob(&self, digest: &Digest, blob: Bytes) -> Result<(), CallError> {
+        self.write(digest, Compressor::Identity, &[blob]).await
     }
 
-    /// Asks for digests that are all present.
-    pub(crate) async fn find_present(&self, digests: &[Digest]) -> Result<(), BoxError> {
-        let request = FindMissingBlobsRequest {
-            instance_name: INSTANCE.to_owned(),
+    /// Asks a question of [`Self::find_request`], whose blobs are all present.
+    pub(crate) async fn find_present(&self, request: Bytes) -> Result<(), CallError> {
+        let answer: FindMissingBlobsResponse = self.connection.unary(FIND, request).await?;
+        let right = answer.missing_blob_digests.is_empty();
+        right.then_some(()).ok_or(CallError::Different { what: "the blobs that are present" })
+    }
+
+    /// How many of these blobs are missing.
+    pub(crate) async fn count_missing(&self, digests: &[Digest]) -> Result<usize, CallError> {
+        let request = self.find_request(digests);
+        let answer: FindMissingBlobsResponse = self.connection.unary(FIND, request).await?;
+        Ok(answer.missing_blob_digests.len())
+    }
+
+    /// The encoded question which of these blobs are missing.
+    pub(crate) fn find_request(&self, digests: &[Digest]) -> Bytes {
+        message(&FindMissingBlobsRequest {
+            instance_name: self.instance.clone(),
             blob_digests: digests.iter().map(Digest::to_proto).collect(),
             ..FindMissingBlobsRequest::default()
-        };
-        let missing = self.storage.clone().find_missing_blobs(request).await?.into_inner();
-        expect(missing.missing_blob_digests.len(), 0, "blobs missing")
+        })
     }
 
-    /// Stores the result of an action whose one output is this blob.
-    pub(crate) async fn update_result(&self, output: Digest) -> Result<(), BoxError> {
-        let result =
-            ActionResult { stdout_digest: Some(output.to_proto()), ..ActionResult::default() };
+    /// Reads small blobs by one encoded `BatchReadBlobsRequest`; the answers are in no order that is fixed.
+    pub(crate) async fn batch_read(
+        &self,
+        request: Bytes,
+    ) -> Result<BatchReadBlobsResponse, CallError> {
+        self.connection.unary(BATCH_READ, request).await
+    }
+
+    /// Stores small blobs.
+    pub(crate) async fn batch_update(
+        &self,
+        request: &BatchUpdateBlobsRequest,
+    ) -> Result<(), CallError> {
+        let answer: BatchUpdateBlobsResponse =
+            self.connection.unary(BATCH_UPDATE, message(request)).await?;
+        let failed = answer.responses.iter().filter_map(|blob| blob.status.as_ref());
+        if let Some(status) = failed.into_iter().find(|status| status.code != 0) {
+            let (code, message) = (status.code, status.message.clone());
+            return Err(CallError::Status { path: BATCH_UPDATE, code, message });
+        }
+        let right = answer.responses.len() == request.requests.len();
+        right.then_some(()).ok_or(CallError::Different { what: "the number of blobs stored" })
+    }
+
+    /// The result of an action.
+    pub(crate) async fn get_result(&self, action: &Digest) -> Result<ActionResult, CallError> {
+        let request = GetActionResultRequest {
+            instance_name: self.instance.clone(),
+            action_digest: Some(action.to_proto()),
+            ..GetActionResultRequest::default()
+        };
+        self.connection.unary(GET_RESULT, message(&request)).await
+    }
+
+    /// Stores the result of an action.
+    pub(crate) async fn update_result(
+        &self,
+        action: &Digest,
+        result: ActionResult,
+    ) -> Result<(), CallError> {
         let request = UpdateActionResultRequest {
-            instance_name: INSTANCE.to_owned(),
-            action_digest: Some(output.to_proto()),
+            instance_name: self.instance.clone(),
+            action_digest: Some(action.to_proto()),
             action_result: Some(result),
             ..UpdateActionResultRequest::default()
         };
-        self.actions.clone().update_action_result(request).await?;
+        let _stored: ActionResult = self.connection.unary(UPDATE_RESULT, message(&request)).await?;
         Ok(())
     }
 
-    /// Asks for that result.
-    pub(crate) async fn get_result(&self, output: Digest) -> Result<(), BoxError> {
-        let request = GetActionResultRequest {
-            instance_name: INSTANCE.to_owned(),
-            action_digest: Some(output.to_proto()),
-            ..GetActionResultRequest::default()
-        };
-        let result = self.actions.clone().get_action_result(request).await?.into_inner();
-        expect(result.stdout_digest, Some(output.to_proto()), "the result read")
+    /// Fetches a blob over HTTP/1.1 and holds it against its bytes.
+    pub(crate) async fn http_get(&self, digest: &Digest, expected: &[u8]) -> Result<(), CallError> {
+        let http = self.http.as_ref().ok_or(CallError::NoHttp)?;
+        let path = format!("/{}cas/{}", self.prefix(), digest.hash());
+        let mut rest = Rest::of(expected);
+        http.get(&path, &mut |bytes| rest.take(bytes)).await?;
+        rest.finish()
     }
 
-    fn write_name(&self, digest: Digest) -> String {
-        let name = WriteName {
-            instance: self.instance.clone(),
-            upload_id: "bench".to_owned(),
-            compressor: Compressor::Identity,
-            digest,
-        };
-        name.to_string()
+    fn prefix(&self) -> String {
+        if self.instance.is_empty() { String::new() } else { format!("{}/", self.instance) }
+    }
+
+    /// A part as the data of messages.
+    fn cut(&self, part: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
+        let (part, step) = (part.clone(), self.message_bytes);
+        (0..part.len()).step_by(step).map(move |at| part.slice(at..part.len().min(at + step)))
     }
 }
 
-/// The digest of `part` repeated up to `size_bytes`.
-pub(crate) fn repeated_digest(part: &BytesMut, size_bytes: u64) -> Digest {
-    let mut hasher = DigestHasher::new(larder_protos::DigestFunction::Sha256, size_bytes);
-    let mut left = size_bytes;
-    while left > 0 {
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(part.len());
-        hasher.update(&part[..length]);
-        left -= length as u64;
+/// A message of an upload. What fits one HTTP/2 frame is worth a copy; more is sent as it is.
+fn framed(head: MessageHead<'_>, data: Bytes) -> [Bytes; 2] {
+    let before = write_message(head, data.len());
+    if data.len() > ONE_FRAME_BYTES {
+        return [before, data];
     }
-    hasher.finish()
+    [[before, data].concat().into(), Bytes::new()]
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "callers have values")]
-fn expect<T: PartialEq + Debug>(actual: T, expected: T, what: &str) -> Result<(), BoxError> {
-    let right = actual == expected;
-    right.then_some(()).ok_or_else(|| format!("{what}: {actual:?}, expected {expected:?}").into())
+fn segment(compressor: Compressor) -> &'static str {
+    match compressor {
+        Compressor::Identity => "blobs/",
+        Compressor::Zstd => "compressed-blobs/zstd/",
+    }
+}
+
+/// What is still expected of an answer.
+#[derive(Debug)]
+pub(crate) struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    /// Nothing has come yet.
+    pub(crate) fn of(expected: &'a [u8]) -> Self {
+        Self(expected)
+    }
+
+    /// These must be the next bytes.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), CallError> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(CallError::Different { what: "the blob" })?;
+        Ok(())
+    }
+
+    /// There must be no more.
+    pub(crate) fn finish(self) -> Result<(), CallError> {
+        self.0.is_empty().then_some(()).ok_or(CallError::Different { what: "the blob's length" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_same_bytes_or_an_error() {
+        let check = |parts: &[&str], expect: bool| {
+            let mut rest = Rest::of(b"blob");
+            let taken = parts.iter().try_for_each(|part| rest.take(part.as_bytes()));
+            assert_eq!(taken.and_then(|()| rest.finish()).is_ok(), expect, "{parts:?}");
+        };
+        check(&["blob"], true);
+        check(&["b", "", "lob"], true);
+        check(&["b", "lo"], false);
+        check(&["bl0b"], false);
+        check(&["blob", "s"], false);
+    }
 }

@@ -1,71 +1,123 @@
-//! `larder-bench`: loads any REAPI cache with a scenario and prints what it took, of the client and of the server.
-#![allow(clippy::print_stdout, reason = "this is a command line program: the report is its output")]
+//! `larder-bench`: loads any REAPI cache and prints what it took, of the client, of the server and beside what the machine can do.
 
 mod blobs;
 mod client;
+mod error;
+mod limits;
+mod load;
+mod options;
 mod process;
+mod progress;
 mod report;
+mod run;
 mod scenario;
+mod session;
+mod target;
+mod wire;
 
-use std::time::Instant;
+use std::fs::File;
+use std::io::{BufWriter, Write, stderr, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
-use crate::client::Client;
-use crate::process::ServerProcess;
-use crate::report::Row;
-use crate::scenario::{Scenario, Size};
+use crate::error::BenchError;
+use crate::limits::Limits;
+use crate::options::Options;
+use crate::progress::Progress;
+use crate::report::{LimitTable, RatioTable, Report, RowTable, described, ratios};
+use crate::run::Run;
+use crate::scenario::{Kind, Sizes};
+use crate::session::Session;
+use crate::target::Target;
 
-/// Loads a REAPI cache and prints latency, throughput, and the server's CPU time and memory.
-#[derive(Debug, Parser)]
-#[command(version, about)]
-struct Options {
-    /// The cache, such as `grpc://127.0.0.1:8980`.
-    target: String,
-    /// What to run; all of them if none is named.
-    #[arg(long = "only", value_enum)]
-    only: Vec<Scenario>,
-    /// How many operations a scenario of small blobs does.
-    #[arg(long, default_value_t = 20_000)]
-    operations: u64,
-    /// How many of them are under way at a time.
-    #[arg(long, default_value_t = 64)]
-    concurrency: usize,
-    /// The size of a large blob, in MiB.
-    #[arg(long, default_value_t = 1024)]
-    large_mib: u64,
-    /// The server's process, for its CPU time and memory.
-    #[arg(long)]
-    pid: Option<u32>,
-}
+/// What a modelled session is drawn from.
+const SESSION_SEED: u64 = 1;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-fn main() -> Result<(), BoxError> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(&options))
+    let targets = options.targets().unwrap_or_else(|error| {
+        use clap::CommandFactory;
+        Options::command().error(clap::error::ErrorKind::ValueValidation, error).exit()
+    });
+    match run(&options, &targets, &mut stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With standard error closed, the exit code still tells.
+            let _unread = writeln!(stderr(), "error: {}", described(&error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-async fn run(options: &Options) -> Result<(), BoxError> {
-    let client = Client::connect(&options.target).await?;
-    let server = options.pid.map(ServerProcess::new);
-    let scenarios =
-        if options.only.is_empty() { Scenario::ALL.to_vec() } else { options.only.clone() };
-    println!("{}", Row::HEADER);
-    for scenario in scenarios {
-        let size = Size {
-            operations: options.operations,
-            concurrency: options.concurrency,
-            large_bytes: options.large_mib << 20,
-        };
-        scenario.prepare(&client, size).await?;
-        let before = server.as_ref().map(ServerProcess::sample).transpose()?;
-        let begun = Instant::now();
-        let measured = scenario.run(&client, size).await?;
-        let elapsed = begun.elapsed();
-        let after = server.as_ref().map(ServerProcess::sample).transpose()?;
-        println!("{}", Row { scenario, measured, elapsed, server: before.zip(after) });
+fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(), BenchError> {
+    let sizes = sizes(options)?;
+    if options.print_session {
+        return Ok(write!(out, "{}", sizes.session)?);
     }
-    Ok(())
+    let kinds = if options.only.is_empty() { Kind::value_variants() } else { &options.only };
+    let steps = kinds.iter().map(|kind| Run::steps(options, targets.len(), *kind));
+    let progress = Progress::new(steps.sum());
+    let limits = Limits::measure(&options.scratch, |limit| {
+        progress.tell(format!("limits: {}", limit.name()));
+    })?;
+    progress.suspend(|| writeln!(out, "{}", LimitTable(&limits)))?;
+    let mut report = Report { version: env!("CARGO_PKG_VERSION"), limits, ..Report::default() };
+    if !options.only_limits {
+        progress.suspend(|| writeln!(out, "{}", RowTable::HEADER))?;
+        let limits = &report.limits;
+        let run = Run { options, targets, sizes: &sizes, limits, progress: &progress };
+        for kind in kinds {
+            report.rows.extend(run.scenario(*kind, out)?);
+        }
+    }
+    drop(progress);
+    if let [first, _, ..] = targets {
+        report.ratios = ratios(&report.rows, &first.name);
+        write!(out, "\n{} {}", first.name, RatioTable(&report.ratios))?;
+    }
+    if let Some(path) = &options.json {
+        write_json(path, &report)?;
+    }
+    let operations = report.rows.iter().map(|row| row.errors).sum();
+    if operations > 0 { Err(BenchError::Operations { operations }) } else { Ok(()) }
+}
+
+fn sizes(options: &Options) -> Result<Sizes, BenchError> {
+    let session = match &options.session {
+        None => session::build(options.session_actions, SESSION_SEED),
+        Some(path) => read_session(path)?,
+    };
+    // Blobs that no earlier run has stored: the time picks the first one.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Sizes {
+        large_bytes: options.large_mib << 20,
+        cold_blobs: options.cold_blobs,
+        entries: options.entries,
+        session,
+        salt: u64::try_from(now.as_micros()).unwrap_or_default(),
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "the user's own file, on the user's machine")]
+fn read_session(path: &Path) -> Result<Session, BenchError> {
+    let shown = || path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| BenchError::File { path: shown(), source })?;
+    Session::parse(&text).map_err(|(line, source)| BenchError::Session {
+        path: shown(),
+        line,
+        source,
+    })
+}
+
+fn write_json(path: &Path, report: &Report) -> Result<(), BenchError> {
+    let created = File::create(path);
+    let file =
+        created.map_err(|source| BenchError::File { path: path.display().to_string(), source })?;
+    let mut out = BufWriter::new(file);
+    serde_json::to_writer_pretty(&mut out, report)?;
+    Ok(out.flush()?)
 }

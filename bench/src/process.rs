@@ -1,9 +1,11 @@
-//! [`ServerProcess`]: what the server's process has used, from `/proc`.
+//! What processes have used: the server's, from `/proc`, and the threads of this one.
 
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// A process on this machine.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerProcess {
     pid: u32,
 }
@@ -21,7 +23,7 @@ impl ServerProcess {
         Self { pid }
     }
 
-    pub(crate) fn sample(&self) -> std::io::Result<Sample> {
+    pub(crate) fn sample(self) -> std::io::Result<Sample> {
         let stat = std::fs::read(format!("/proc/{}/stat", self.pid))?;
         let status = std::fs::read(format!("/proc/{}/status", self.pid))?;
         let status = String::from_utf8_lossy(&status);
@@ -31,6 +33,12 @@ impl ServerProcess {
             peak_rss_bytes: status_bytes(&status, "VmHWM:"),
         })
     }
+}
+
+/// What this thread has used.
+pub(crate) fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// `utime` and `stime`, fields 14 and 15 of proc(5), counted behind the name, which may hold spaces.

@@ -1,0 +1,55 @@
+//! [`BenchError`]: why the program ends; [`CallError`]: why one operation counts as an error and the load goes on.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::scenario::Kind;
+
+/// One operation that went wrong: refused, cut off, or answered with other bytes than were stored.
+#[derive(Debug, Error)]
+pub(crate) enum CallError {
+    #[error("{path}: status {code}, {message:?}")]
+    Status { path: &'static str, code: i32, message: String },
+    #[error("{path}: HTTP status {status}")]
+    HttpStatus { path: String, status: u16 },
+    #[error("{what}: not what was stored")]
+    Different { what: &'static str },
+    #[error("an answer that is no gRPC message of its kind, at byte {at}")]
+    Framing { at: u64 },
+    #[error("the server names no address for HTTP: say http=URL")]
+    NoHttp,
+    #[error("the connection")]
+    Http2(#[from] h2::Error),
+    #[error("the connection")]
+    Http1(#[from] hyper::Error),
+    #[error("the connection")]
+    Io(#[from] io::Error),
+    #[error("the request")]
+    Request(#[from] http::Error),
+    #[error("the answer")]
+    Decode(#[from] prost::DecodeError),
+}
+
+/// What ends the program with code 1.
+#[derive(Debug, Error)]
+pub(crate) enum BenchError {
+    #[error("connecting to {address}")]
+    Connect { address: String, source: CallError },
+    #[error("storing what {scenario} needs at {server}")]
+    Prepare { scenario: Kind, server: String, source: CallError },
+    #[error("process {pid}")]
+    Process { pid: u32, source: io::Error },
+    #[error("measuring {limit}")]
+    Limit { limit: &'static str, source: io::Error },
+    #[error("{path}")]
+    File { path: String, source: io::Error },
+    #[error("{path}, line {line}: {source}")]
+    Session { path: String, line: usize, source: crate::session::SessionError },
+    #[error("the report")]
+    Report(#[from] io::Error),
+    #[error("the report")]
+    Json(#[from] serde_json::Error),
+    #[error("{operations} operations went wrong")]
+    Operations { operations: u64 },
+}

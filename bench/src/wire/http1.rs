@@ -1,0 +1,68 @@
+//! [`HttpPool`]: GET over HTTP/1.1, as many connections as there are requests at a time.
+
+use std::cell::RefCell;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::error::CallError;
+
+/// Connections to one server. Those that no request uses wait here.
+#[derive(Debug)]
+pub(crate) struct HttpPool {
+    authority: String,
+    idle: RefCell<Vec<SendRequest<Empty<Bytes>>>>,
+    drivers: RefCell<JoinSet<()>>,
+}
+
+impl HttpPool {
+    /// Connects when the first request comes.
+    pub(crate) fn new(authority: &str) -> Self {
+        let authority = authority.to_owned();
+        Self { authority, idle: RefCell::default(), drivers: RefCell::default() }
+    }
+
+    /// Fetches a path; the body goes to `sink` as it arrives.
+    pub(crate) async fn get(
+        &self,
+        path: &str,
+        sink: &mut impl FnMut(&[u8]) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let waiting = self.idle.borrow_mut().pop();
+        let mut connection = match waiting.filter(|it| !it.is_closed()) {
+            Some(connection) => connection,
+            None => self.connect().await?,
+        };
+        let request = Request::get(path).header("host", &self.authority).body(Empty::new())?;
+        connection.ready().await?;
+        let response = connection.send_request(request).await?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(CallError::HttpStatus { path: path.to_owned(), status });
+        }
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame?.data_ref() {
+                sink(data)?;
+            }
+        }
+        self.idle.borrow_mut().push(connection);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, CallError> {
+        let stream = TcpStream::connect(&self.authority).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        self.drivers.borrow_mut().spawn(async move {
+            // How it ends shows in the requests that it carried.
+            let _ended = connection.await;
+        });
+        Ok(sender)
+    }
+}

@@ -1,0 +1,82 @@
+//! The program as a user runs it, against a server in this process: every scenario goes through, and every byte is right.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use larder_testkit::TestServer;
+use serde_json::Value;
+
+/// Few operations of each kind: what is tested is that they are right.
+const SMALL_RUN: &str = "--operations 24 --duration 20s --warm-up 0s --rounds 1 --large-mib 1 \
+                         --cold-blobs 50 --entries 200 --session-actions 20 --connections 2";
+
+fn bench(arguments: &str, scratch: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_larder-bench"))
+        .args(arguments.split_whitespace())
+        .args(["--scratch".as_ref(), scratch])
+        .args(["--json".as_ref(), scratch.join("report.json").as_path()])
+        .output()
+        .expect("the program starts")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scenario_goes_through() {
+    let server = TestServer::start().await;
+    let (address, pid) = (server.address(), std::process::id());
+    let scratch = tempfile::tempdir().unwrap();
+    let scratch_path = scratch.path().to_owned();
+    let run = move || {
+        let servers = format!(
+            "--compare first=grpc://{address},http=http://{address},pid={pid} \
+             second=grpc://{address},http=http://{address},instance=other"
+        );
+        bench(&format!("{servers} --rate 50% {SMALL_RUN}"), &scratch_path)
+    };
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}\n{printed}");
+
+    let report = fs::read(scratch.path().join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    // Twenty scenarios, two servers, a closed and an open loop.
+    assert_eq!(rows.len(), 80);
+    for row in rows {
+        assert!(row["failure"].is_null(), "{row}");
+        assert_eq!((&row["operations"], &row["errors"]), (&24.into(), &0.into()), "{row}");
+        assert_eq!(row["in_flight"].is_null(), row["offered_per_second"].is_number(), "{row}");
+        assert_eq!(row["cost"].is_null(), row["server"] == "second", "{row}");
+    }
+    assert_eq!(report["ratios"].as_array().map(Vec::len), Some(40));
+    assert_eq!(report["limits"].as_array().map(Vec::len), Some(11));
+    assert!(printed.contains("first times better"), "{printed}");
+    server.stop().await;
+}
+
+#[test]
+fn a_server_that_is_not_there_ends_the_run() {
+    let scratch = tempfile::tempdir().unwrap();
+    // Nobody listens on port 1.
+    let output =
+        bench(&format!("grpc://127.0.0.1:1 --only read-small {SMALL_RUN}"), scratch.path());
+    assert_eq!(output.status.code(), Some(1));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(complaints.contains("connecting to 127.0.0.1:1"), "{complaints}");
+}
+
+#[test]
+fn a_printed_session_can_be_read_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    let printed = bench("--print-session --session-actions 7", scratch.path());
+    let file = scratch.path().join("session");
+    fs::write(&file, &printed.stdout).unwrap();
+    let again = bench(&format!("--print-session --session {}", file.display()), scratch.path());
+    assert!(again.status.success());
+    assert_eq!(again.stdout, printed.stdout);
+    fs::write(&file, "larder-session 1\nput x:1\n").unwrap();
+    let wrong = bench(&format!("--print-session --session {}", file.display()), scratch.path());
+    let complaints = String::from_utf8_lossy(&wrong.stderr);
+    assert!(complaints.contains("line 2: `put` is no call"), "{complaints}");
+}
