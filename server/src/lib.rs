@@ -12,6 +12,7 @@ pub mod compose;
 pub mod config;
 pub mod edge;
 pub mod fetch;
+pub mod from_files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod lifecycle;

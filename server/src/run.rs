@@ -16,18 +16,22 @@ use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, StoreView};
+use crate::auth::{Access, Authorized, CredentialsError, Port};
 use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
 use crate::fetch::{Origin, OriginError};
+use crate::from_files::{FromFiles, Refreshed};
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::telemetry::{
-    DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics, register_process,
+    AccessMetrics, DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics,
+    register_process,
 };
 use crate::transport::{
-    ListenError, Listener, Transport, TransportMetrics, TransportOptions, listen, serve,
+    Encryption, ListenError, Listener, Tls, TlsError, Transport, TransportMetrics,
+    TransportOptions, listen, open_tls, serve,
 };
 
 /// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
@@ -41,6 +45,8 @@ const UPLOADS_EXPIRE_EVERY: Duration = Duration::from_secs(10);
 const REFILL_BYTES_PER_SECOND: u64 = 64 << 20;
 /// How often it is looked whether memory is short.
 const MEMORY_READ_EVERY: Duration = Duration::from_secs(1);
+/// How often certificates and credentials are held against their files.
+const FILES_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts servers.
 #[derive(Debug)]
@@ -50,6 +56,12 @@ pub struct Server;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// No certificate, or none that can be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No credentials, or none that can be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// No socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -106,6 +118,7 @@ impl Server {
 
     /// The same on a disk of the caller's.
     pub fn start_on(config: &Config, io: Arc<dyn Io>) -> Result<RunningServer, StartError> {
+        let guard = Guard::open(config)?;
         let mode = config.socket_mode;
         let opened = config.listen.iter().map(|address| listen(address, mode, "listen"));
         let (listeners, listen_addresses) = opened.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
@@ -117,7 +130,8 @@ impl Server {
         };
         let lifecycle = Arc::new(Lifecycle::default());
         let admin = Arc::new(Admin::new(config.clone(), addresses.clone(), Arc::clone(&lifecycle)));
-        let admin_transport = serve_admin(admin_listener, &admin).map_err(StartError::Thread)?;
+        let admin_transport =
+            serve_admin(admin_listener, &admin, &guard, config).map_err(StartError::Thread)?;
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
@@ -134,10 +148,12 @@ impl Server {
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
         let uploads = Arc::clone(edge.uploads());
-        let clients = serve_clients(listeners, edge, config, &mut registry);
+        registry.register_collector(Box::new(guard.metrics()));
+        let clients = serve_clients(listeners, edge, &guard, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
-        let chores = vec![relieve_memory(&stacks), refill_hot(&stacks), expire];
+        let watch = every(FILES_LOOKED_AT_EVERY, move || guard.refresh());
+        let chores = vec![relieve_memory(&stacks), refill_hot(&stacks), expire, watch];
         let background = Some(Background::start(chores).map_err(StartError::Thread)?);
 
         let stack = stacks.to_string();
@@ -216,20 +232,85 @@ fn relieve_memory(stacks: &Stacks) -> Chore {
     })
 }
 
-fn serve_admin(listener: Listener, admin: &Arc<Admin>) -> io::Result<Transport> {
+/// What stands before both ports.
+#[derive(Clone, Debug)]
+struct Guard {
+    access: Arc<Access>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Guard {
+    fn open(config: &Config) -> Result<Self, StartError> {
+        let tls = config.tls.as_ref().map(open_tls).transpose()?.map(Arc::new);
+        let access = Arc::new(Access::open(config.auth.as_ref())?);
+        if access.credentials().is_some() && tls.is_none() && is_exposed(config) {
+            tracing::warn!(
+                "credentials pass over the network in plain text: give tls.cert_file, or encrypt before this server"
+            );
+        }
+        Ok(Self { access, tls })
+    }
+
+    fn encryption(&self, port: Port) -> Option<Encryption> {
+        self.tls.as_ref().map(|tls| Encryption { tls: Arc::clone(tls), port })
+    }
+
+    fn metrics(&self) -> AccessMetrics {
+        AccessMetrics { access: Arc::clone(&self.access), tls: self.tls.clone() }
+    }
+
+    /// Takes over what has changed in the files.
+    fn refresh(&self) {
+        if let Some(file) = self.access.credentials() {
+            refresh("credentials", file);
+        }
+        if let Some(tls) = &self.tls {
+            refresh("certificates", tls);
+        }
+    }
+}
+
+fn refresh<T, E: std::error::Error + 'static>(what: &'static str, files: &FromFiles<T, E>) {
+    match files.refresh() {
+        Refreshed::Same => {}
+        Refreshed::Replaced => tracing::info!("{what} read again"),
+        Refreshed::Refused(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "{what} changed and cannot be used: those before stay");
+        }
+    }
+}
+
+/// Whether clients of other machines can connect.
+fn is_exposed(config: &Config) -> bool {
+    let addresses = config.listen.iter().filter_map(ListenAddress::tcp);
+    addresses.chain([config.admin_listen]).any(|address| !address.ip().to_canonical().is_loopback())
+}
+
+fn serve_admin(
+    listener: Listener,
+    admin: &Arc<Admin>,
+    guard: &Guard,
+    config: &Config,
+) -> io::Result<Transport> {
+    let is_encrypted = config.tls.as_ref().is_some_and(|tls| tls.admin);
     let options = TransportOptions {
         name: "admin",
         workers: NonZeroUsize::MIN,
         max_connections: ADMIN_CONNECTIONS_MAX,
         drain_timeout: ADMIN_DRAIN_TIMEOUT,
+        encryption: guard.encryption(Port::Admin).filter(|_| is_encrypted),
     };
+    let router = Arc::clone(admin).router();
+    let service = Authorized::new(router, Arc::clone(&guard.access), Port::Admin);
     // These metrics are not shown: what counts are the clients.
-    serve(vec![listener], &Arc::clone(admin).router(), &options, &Arc::default())
+    serve(vec![listener], &service, &options, &Arc::default())
 }
 
 fn serve_clients(
     listeners: Vec<Listener>,
     edge: Edge,
+    guard: &Guard,
     config: &Config,
     registry: &mut Registry,
 ) -> io::Result<Transport> {
@@ -243,7 +324,9 @@ fn serve_clients(
         workers: config.workers,
         max_connections: connections_max(),
         drain_timeout: config.drain_timeout,
+        encryption: guard.encryption(Port::Clients),
     };
+    let edge = Authorized::new(edge, Arc::clone(&guard.access), Port::Clients);
     serve(listeners, &Observed::new(edge, sinks), &options, &transport_metrics)
 }
 

@@ -139,6 +139,49 @@ fn check_config_shows_every_problem_or_what_is_in_effect() {
     assert_eq!(text(&again.stdout).strip_prefix("ok\n"), Some(shown));
 }
 
+/// What `hash-credential` makes of a secret.
+fn hash_credential(arguments: &[&str], secret: &str) -> Output {
+    let mut command = larder(&home(), &["hash-credential"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A command that refuses its arguments does not read.
+    let _closed = child.stdin.take().unwrap().write_all(secret.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_secret_becomes_a_line_of_the_credentials_file() {
+    let token = "0123456789abcdef01234567\n";
+    let output = hash_credential(&["ci", "--role=write"], token);
+    check(&output, 0, "");
+    let line = text(&output.stdout).to_owned();
+    assert!(line.starts_with("ci write token sha256:"), "{line}");
+    let password = hash_credential(&["alice", "--role=read", "--kind=password"], "long enough\n");
+    assert!(text(&password.stdout).starts_with("alice read password $argon2id$v=19$"));
+    for (arguments, secret, code, stderr) in [
+        (&["ci"][..], token, 2, "--role"),
+        (&["ci", "--role=root"], token, 2, "root"),
+        (&["c:i", "--role=read"], token, 1, "NAME: the name is not"),
+        (&["ci", "--role=read"], "hunter2\n", 1, "has 7 B, below the limit of 24 B for a token"),
+    ] {
+        let output = hash_credential(arguments, secret);
+        check(&output, code, stderr);
+        assert!(!text(&output.stderr).contains(secret.trim()), "{:?}", text(&output.stderr));
+    }
+
+    let home = home();
+    let path = home.path().join("credentials");
+    std::fs::write(&path, line).unwrap();
+    let file = format!("--auth-credentials-file={}", path.display());
+    let running = Running::start(&home, &[&file]);
+    assert_eq!(get(running.address, ABSENT, "").0, 401);
+    let bearer = format!("authorization: Bearer {token}\r\n").replace("\n\r", "\r");
+    assert_eq!(get(running.address, ABSENT, &bearer).0, 404);
+    assert_eq!(get(running.admin, "/readyz", "").0, 200);
+    assert_eq!(get(running.admin, "/statusz", "").0, 401);
+    assert_eq!(get(running.admin, "/statusz", &bearer).0, 200);
+}
+
 /// A server that is killed, should a test end early.
 struct Running {
     child: Child,

@@ -1,10 +1,11 @@
-//! [`LogChecker`]: ERROR means that a human must look, so a test that logs one fails.
+//! [`LogChecker`]: ERROR means that a human must look, so a test that logs one fails; and so does one that logs a secret.
 
 use std::fmt::{Debug, Write};
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -13,6 +14,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 #[derive(Debug, Default)]
 pub struct LogChecker {
     errors: Mutex<Vec<String>>,
+    /// Texts that may stand in no line of any level.
+    secrets: Mutex<Vec<String>>,
+    leaks: Mutex<Vec<String>>,
 }
 
 impl LogChecker {
@@ -37,6 +41,22 @@ impl LogChecker {
         std::mem::take(&mut self.errors.lock())
     }
 
+    /// From now on no line and no span of any level may have this text in it.
+    pub fn forbid(&self, secret: &str) {
+        self.secrets.lock().push(secret.to_owned());
+    }
+
+    /// The lines that had a forbidden text in them.
+    pub fn leaks(&self) -> Vec<String> {
+        self.leaks.lock().clone()
+    }
+
+    fn look_for_secrets(&self, line: &str) {
+        if self.secrets.lock().iter().any(|secret| line.contains(secret)) {
+            self.leaks.lock().push(line.to_owned());
+        }
+    }
+
     /// Panics if anything was logged as ERROR.
     pub fn assert_no_errors(&self) {
         let errors = self.errors.lock();
@@ -48,11 +68,25 @@ struct Collector(&'static LogChecker);
 
 impl<S: Subscriber> Layer<S> for Collector {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() == Level::ERROR {
-            let mut line = Line(format!("{}:", event.metadata().target()));
-            event.record(&mut line);
+        let is_error = *event.metadata().level() == Level::ERROR;
+        if !is_error && self.0.secrets.lock().is_empty() {
+            return;
+        }
+        let mut line = Line(format!("{}:", event.metadata().target()));
+        event.record(&mut line);
+        self.0.look_for_secrets(&line.0);
+        if is_error {
             self.0.errors.lock().push(line.0);
         }
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if self.0.secrets.lock().is_empty() {
+            return;
+        }
+        let mut line = Line(format!("{}:", attributes.metadata().name()));
+        attributes.record(&mut line);
+        self.0.look_for_secrets(&line.0);
     }
 }
 

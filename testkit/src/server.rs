@@ -84,6 +84,11 @@ impl TestServer {
         directory
     }
 
+    /// What was logged, by any server of this process.
+    pub fn log(&self) -> &'static LogChecker {
+        self.log
+    }
+
     /// Begins the drain, as SIGTERM does.
     pub fn begin_drain(&self) {
         self.server.shutdown();
@@ -198,6 +203,16 @@ impl TestServer {
         exchange(self.admin_address(), request.map(Full::new)).await
     }
 
+    /// The same with a token.
+    pub async fn admin_as(&self, path: &str, token: Option<&str>) -> Response<Bytes> {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Bytes::new()).expect("a good path");
+        exchange(self.admin_address(), request.map(Full::new)).await
+    }
+
     async fn start_in(directory: TempDir, settings: &[(&str, &str)]) -> Self {
         Self::start_in_on(directory, Arc::new(RealIo), settings).await
     }
@@ -205,11 +220,17 @@ impl TestServer {
     async fn start_in_on(directory: TempDir, io: Arc<dyn Io>, settings: &[(&str, &str)]) -> Self {
         let log = LogChecker::install();
         let config = config(directory.path(), settings);
+        let is_encrypted = config.tls.is_some();
         let started = tokio::task::spawn_blocking(move || Server::start_on(&config, io)).await;
         let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
         let uri = format!("http://{}", tcp_address(&server));
         let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");
-        let channel = endpoint.connect().await.expect("it listens");
+        let channel = if is_encrypted {
+            // This client speaks plain text.
+            endpoint.connect_lazy()
+        } else {
+            endpoint.connect().await.expect("it listens")
+        };
         Self { server, channel, log, directory }
     }
 }

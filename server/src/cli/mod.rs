@@ -1,6 +1,7 @@
 //! The command line of `larder`: what the words mean, and the exit code.
 
 mod banner;
+mod hash_credential;
 mod pages;
 mod serve;
 mod supervisor;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use larder_disk::Repair;
 
+use self::hash_credential::HashCredentialError;
 use self::pages::PagesError;
 use self::serve::ServeError;
 use self::supervisor::{SOCKET_VARIABLE, Supervisor};
@@ -42,6 +44,8 @@ enum CliError {
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Pages(#[from] PagesError),
+    #[error(transparent)]
+    HashCredential(#[from] HashCredentialError),
     /// What is wrong has been told line by line.
     #[error("{} is not sound", data_dir.display())]
     NotSound { data_dir: PathBuf },
@@ -63,6 +67,9 @@ pub fn run(
                 pages::completions(command(), matches).map_err(CliError::from)
             }
             Some(("man", matches)) => pages::man(command(), matches).map_err(CliError::from),
+            Some(("hash-credential", matches)) => {
+                hash_credential::run(matches).map_err(CliError::from)
+            }
             _ => unreachable!("clap lets no other command through"),
         },
         // Help and version come this way too; clap knows which of them is an error.
@@ -167,6 +174,7 @@ pub fn command() -> Command {
         .subcommand(verify_command())
         .subcommand(pages::completions_command())
         .subcommand(pages::man_command())
+        .subcommand(hash_credential::command())
 }
 
 fn verify_command() -> Command {

@@ -48,12 +48,17 @@ pub struct AuthSettings {
     pub header: Option<HeaderName>,
 }
 
+/// A setting cannot be read, and has left a problem.
+#[derive(Debug)]
+pub(super) struct ProblemLeft;
+
 /// A role, or none.
 #[derive(Copy, Clone, Eq, PartialEq, PartialOrd, Debug)]
 pub(super) struct Allowance(pub(super) Option<Role>);
 
 impl Reader {
-    pub(super) fn tls(&mut self) -> Option<Option<TlsSettings>> {
+    /// `None`: nothing is encrypted.
+    pub(super) fn tls(&mut self) -> Result<Option<TlsSettings>, ProblemLeft> {
         let cert_file: Option<PathBuf> = self.value_or("tls.cert_file", || None);
         let key_file: Option<PathBuf> = self.value_or("tls.key_file", || None);
         let client_ca_file: Option<PathBuf> = self.value_or("tls.client_ca_file", || None);
@@ -74,13 +79,16 @@ impl Reader {
                 self.problems.push(Problem::Needs { key, missing });
             }
         }
-        let (client_auth, admin) = (client_auth?, admin?);
-        let (Some(cert_file), Some(key_file)) = (cert_file, key_file) else { return Some(None) };
-        Some(Some(TlsSettings { cert_file, key_file, client_ca_file, client_auth, admin }))
+        let (client_auth, admin) = (client_auth.ok_or(ProblemLeft)?, admin.ok_or(ProblemLeft)?);
+        let (Some(cert_file), Some(key_file)) = (cert_file, key_file) else { return Ok(None) };
+        Ok(Some(TlsSettings { cert_file, key_file, client_ca_file, client_auth, admin }))
     }
 
-    /// `None` inside: nobody is asked who he is.
-    pub(super) fn auth(&mut self, client_auth: ClientAuth) -> Option<Option<AuthSettings>> {
+    /// `None`: nobody is asked who he is.
+    pub(super) fn auth(
+        &mut self,
+        client_auth: ClientAuth,
+    ) -> Result<Option<AuthSettings>, ProblemLeft> {
         let credentials_file: Option<PathBuf> = self.value_or("auth.credentials_file", || None);
         let anonymous = self.value_or("auth.anonymous", || Some(Allowance(None)));
         let readers = Allowance(None)..=Allowance(Some(Role::Read));
@@ -100,16 +108,17 @@ impl Reader {
                 self.problems.push(Problem::Needs { key, missing });
             }
         }
-        let (anonymous, certificates) = (anonymous?.0, certificates?.0);
+        let anonymous = anonymous.ok_or(ProblemLeft)?.0;
+        let certificates = certificates.ok_or(ProblemLeft)?.0;
         let is_anonymous_said = self.is_said("auth.anonymous");
         if !has_file && !asks && !is_anonymous_said {
-            return Some(None);
+            return Ok(None);
         }
         if !has_file && anonymous.is_none() && certificates.is_none() {
             let key = if is_anonymous_said { "auth.anonymous" } else { "tls.client_auth" };
             self.problems.push(Problem::NobodyAllowed { key });
         }
-        Some(Some(AuthSettings { credentials_file, anonymous, certificates, header }))
+        Ok(Some(AuthSettings { credentials_file, anonymous, certificates, header }))
     }
 }
 

@@ -41,10 +41,11 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let problems = std::mem::take(&mut sources.problems);
     let mut reader = Reader { sources, problems };
     let tls = reader.tls();
-    let client_auth = tls.iter().flatten().next().map_or(ClientAuth::None, |tls| tls.client_auth);
+    let client_auth =
+        tls.as_ref().ok().and_then(Option::as_ref).map_or(ClientAuth::None, |tls| tls.client_auth);
     let auth = reader.auth(client_auth);
     // Where the settings of auth are wrong, that is the problem to solve first.
-    let asks = if auth.as_ref().is_none_or(Option::is_some) { Asks::Yes } else { Asks::No };
+    let asks = if auth.as_ref().map_or(true, Option::is_some) { Asks::Yes } else { Asks::No };
     let addresses = reader.addresses(asks);
     let socket_mode = reader.value("socket_mode");
     let data_dir = reader.data_dir(machine);
@@ -91,8 +92,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             compression: Compression { level: level? },
             hot: hot?,
             fetch: is_fetching.then_some(fetch),
-            tls: tls?,
-            auth: auth?,
+            tls: tls.ok()?,
+            auth: auth.ok()?,
             log: log?,
         })
     })

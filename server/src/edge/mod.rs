@@ -20,4 +20,6 @@ pub use budget::{Budget, BudgetStats};
 pub use health::HealthHandle;
 pub(crate) use http::{Dialect, Place};
 pub use service::Edge;
+pub(crate) use service::is_grpc;
+pub(crate) use status::RETRY_AFTER;
 pub use uploads::{UploadStats, Uploads};

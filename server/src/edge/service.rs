@@ -129,7 +129,8 @@ impl Edge {
     }
 }
 
-fn is_grpc(request: &Request<Incoming>) -> bool {
+/// Whether a request is a gRPC call, by its content type.
+pub(crate) fn is_grpc<B>(request: &Request<B>) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -107,6 +107,11 @@ impl Method {
     }
 }
 
+/// The labels of all methods there are, the last of them for whatever is none.
+pub fn method_labels() -> impl Iterator<Item = &'static str> {
+    Method::all().map(Method::label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! What the server says about itself: log lines, metrics, the observation of every request.
 
+mod access;
 mod call;
 mod disk;
 mod exposition;
@@ -15,10 +16,12 @@ mod tasks;
 mod throttle;
 mod tiers;
 
+pub use self::access::AccessMetrics;
 pub use self::disk::DiskMetrics;
 pub use self::fetches::FetchMetrics;
 pub use self::in_flight::InFlightMetrics;
 pub use self::log::{LogError, LogStyle, start_log};
+pub use self::method::method_labels;
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture, Sinks};
 pub use self::process::register_process;
 pub use self::rpc_metrics::RpcMetrics;

@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1 or HTTP/2 with prior knowledge, told apart by the first bytes.
+//! One connection, by TLS where that is set up: HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
 use std::io;
 use std::pin::pin;
@@ -7,13 +7,17 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::HttpService;
 use super::patient::{GREETING_TIMEOUT, Patient};
 use super::worker::Handed;
+use super::{Encryption, HttpService};
+use crate::auth::{Peer, WithPeer, certificate_names};
 use crate::telemetry::BoxError;
 
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
@@ -62,14 +66,17 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves until the client leaves or, once `draining`, until its requests in flight have ended.
-pub(super) async fn serve_connection<S: HttpService>(
-    stream: Handed,
-    service: S,
-    builder: &auto::Builder<TokioExecutor>,
-    draining: &CancellationToken,
-) {
-    if let Err(error) = try_serve(stream, service, builder, draining).await {
+/// How the connections of a worker are served.
+pub(super) struct Manner {
+    pub(super) builder: auto::Builder<TokioExecutor>,
+    pub(super) encryption: Option<Encryption>,
+    pub(super) draining: CancellationToken,
+    pub(super) handshake_errors: Counter,
+}
+
+/// Serves until the client leaves or, once the worker drains, until its requests in flight have ended.
+pub(super) async fn serve_connection<S: HttpService>(stream: Handed, service: S, manner: &Manner) {
+    if let Err(error) = try_serve(stream, service, manner).await {
         // The client's doing in almost every case: resets, timeouts, garbage instead of HTTP.
         tracing::debug!(error, "connection ended");
     }
@@ -78,24 +85,59 @@ pub(super) async fn serve_connection<S: HttpService>(
 async fn try_serve<S: HttpService>(
     stream: Handed,
     service: S,
-    builder: &auto::Builder<TokioExecutor>,
-    draining: &CancellationToken,
+    manner: &Manner,
 ) -> Result<(), BoxError> {
     match stream {
         Handed::Tcp(stream) => {
             let stream = tokio::net::TcpStream::from_std(stream)?;
-            if greeted(stream.readable(), draining).await? {
-                speak(stream, service, builder, draining).await?;
+            if !greeted(stream.readable(), &manner.draining).await? {
+                return Ok(());
             }
+            let address = Some(stream.peer_addr()?.ip());
+            let Some(encryption) = &manner.encryption else {
+                let service = WithPeer::new(service, Peer { address, certificate: None });
+                return speak(stream, service, manner).await;
+            };
+            let Some(stream) = shake_hands(stream, encryption, manner).await? else {
+                return Ok(());
+            };
+            let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let certificate = shown.map(|certificate| certificate_names(certificate));
+            speak(stream, WithPeer::new(service, Peer { address, certificate }), manner).await
         }
+        // Who may connect, the file's permissions say.
         Handed::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
-            if greeted(stream.readable(), draining).await? {
-                speak(stream, service, builder, draining).await?;
+            if greeted(stream.readable(), &manner.draining).await? {
+                speak(stream, WithPeer::new(service, Peer::default()), manner).await?;
             }
+            Ok(())
         }
     }
-    Ok(())
+}
+
+/// `None` where a drain came first: nothing was asked yet.
+async fn shake_hands(
+    stream: tokio::net::TcpStream,
+    encryption: &Encryption,
+    manner: &Manner,
+) -> Result<Option<TlsStream<tokio::net::TcpStream>>, BoxError> {
+    let handshake = TlsAcceptor::from(encryption.config()).accept(stream);
+    let shaken = tokio::select! {
+        shaken = time::timeout(GREETING_TIMEOUT, handshake) => shaken,
+        () = manner.draining.cancelled() => return Ok(None),
+    };
+    match shaken {
+        Ok(Ok(stream)) => Ok(Some(stream)),
+        Ok(Err(error)) => {
+            manner.handshake_errors.inc();
+            Err(error.into())
+        }
+        Err(elapsed) => {
+            manner.handshake_errors.inc();
+            Err(elapsed.into())
+        }
+    }
 }
 
 /// Waits for the client's first bytes. A client that has not asked yet has nothing in flight, so a drain ends the wait.
@@ -111,22 +153,17 @@ async fn greeted(
     Ok(true)
 }
 
-async fn speak<I, S>(
-    io: I,
-    service: S,
-    builder: &auto::Builder<TokioExecutor>,
-    draining: &CancellationToken,
-) -> Result<(), BoxError>
+async fn speak<I, S>(io: I, service: S, manner: &Manner) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService,
 {
     let service = TowerToHyperService::new(service);
     let io = TokioIo::new(Patient::new(io));
-    let mut connection = pin!(builder.serve_connection(io, service));
+    let mut connection = pin!(manner.builder.serve_connection(io, service));
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = draining.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = manner.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }
@@ -155,10 +192,15 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
         });
         let service = tower::util::BoxCloneService::new(service);
-        let (builder, draining) = (builder(), CancellationToken::new());
+        let manner = Manner {
+            builder: builder(),
+            encryption: None,
+            draining: CancellationToken::new(),
+            handshake_errors: Counter::default(),
+        };
         let begun = Instant::now();
         let served = async {
-            let ended = speak(theirs, service, &builder, &draining);
+            let ended = speak(theirs, service, &manner);
             let _how = time::timeout(Duration::from_hours(10), ended).await.expect("it ends");
             begun.elapsed().as_secs()
         };

@@ -10,6 +10,7 @@ pub struct TransportMetrics {
     pub(super) connections: Gauge,
     pub(super) refused: Counter,
     pub(super) accept_errors: Counter,
+    pub(super) handshake_errors: Counter,
 }
 
 impl TransportMetrics {
@@ -21,5 +22,7 @@ impl TransportMetrics {
         registry.register("larder_connections_refused", help, self.refused.clone());
         let help = "Failures to accept a connection; any means too few file descriptors or memory";
         registry.register("larder_accept_errors", help, self.accept_errors.clone());
+        let help = "TLS handshakes that failed: clients that trust another authority, show no certificate or speak plain text";
+        registry.register("larder_tls_handshake_errors", help, self.handshake_errors.clone());
     }
 }

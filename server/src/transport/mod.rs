@@ -14,6 +14,7 @@ mod metrics;
 mod patient;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod worker;
 
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use rustls::ServerConfig;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -34,6 +36,8 @@ use tower_service::Service;
 pub(crate) use self::connection::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 pub use self::listen::{ListenError, Listener, SocketFile, listen};
 pub use self::metrics::TransportMetrics;
+pub use self::tls::{Tls, TlsConfigs, TlsError, open_tls};
+use crate::auth::Port;
 use crate::telemetry::BoxError;
 
 /// What a transport is started with.
@@ -47,6 +51,27 @@ pub struct TransportOptions {
     pub max_connections: usize,
     /// How long requests in flight may take to end after the drain has begun.
     pub drain_timeout: Duration,
+    /// What TCP connections are encrypted with, if they are.
+    pub encryption: Option<Encryption>,
+}
+
+/// What connections are encrypted with; asked for each new one.
+#[derive(Clone, Debug)]
+pub struct Encryption {
+    /// The certificates.
+    pub tls: Arc<Tls>,
+    /// Whose connections they are.
+    pub port: Port,
+}
+
+impl Encryption {
+    fn config(&self) -> Arc<ServerConfig> {
+        let configs = self.tls.current();
+        Arc::clone(match self.port {
+            Port::Clients => &configs.clients,
+            Port::Admin => &configs.admin,
+        })
+    }
 }
 
 /// A transport that runs; dropping it drains it.
@@ -105,7 +130,13 @@ pub fn serve<S: HttpService>(
     let mut threads = Vec::new();
     let mut workers = Vec::new();
     for index in 0..options.workers.get() {
-        let (seat, work) = worker::channel(draining.clone(), options.drain_timeout);
+        let terms = worker::Terms {
+            draining: draining.clone(),
+            drain_timeout: options.drain_timeout,
+            encryption: options.encryption.clone(),
+            handshake_errors: metrics.handshake_errors.clone(),
+        };
+        let (seat, work) = worker::channel(terms);
         let service = service.clone();
         let runtime = runtime(worker::BLOCKING_THREADS_MAX)?;
         let name = format!("{}-{index}", options.name);

@@ -58,6 +58,7 @@ fn start(max_connections: usize, drain_timeout: Duration) -> Running {
         workers: NonZeroUsize::new(2).unwrap(),
         max_connections,
         drain_timeout,
+        encryption: None,
     };
     let metrics = Arc::new(TransportMetrics::default());
     let transport = serve(vec![listener], &service, &options, &metrics).unwrap();

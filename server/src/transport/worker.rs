@@ -10,8 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::sync::mpsc;
@@ -19,9 +18,9 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-use super::HttpService;
 use super::acceptor::Arrival;
-use super::connection::{self, serve_connection};
+use super::connection::{self, Manner, serve_connection};
+use super::{Encryption, HttpService};
 
 /// Hashing, compression, fsync and cold reads; more threads than this only queue at the disk.
 pub(super) const BLOCKING_THREADS_MAX: usize = 8;
@@ -43,8 +42,15 @@ pub(super) struct Seat {
 /// The worker's end.
 pub(super) struct Work {
     inbox: mpsc::Receiver<Handover>,
-    draining: CancellationToken,
-    drain_timeout: Duration,
+    terms: Terms,
+}
+
+/// What holds for all connections of a worker.
+pub(super) struct Terms {
+    pub(super) draining: CancellationToken,
+    pub(super) drain_timeout: Duration,
+    pub(super) encryption: Option<Encryption>,
+    pub(super) handshake_errors: Counter,
 }
 
 /// A socket, off the acceptor's runtime and not yet on the worker's.
@@ -65,10 +71,10 @@ struct Place {
     gauge: Gauge,
 }
 
-pub(super) fn channel(draining: CancellationToken, drain_timeout: Duration) -> (Seat, Work) {
+pub(super) fn channel(terms: Terms) -> (Seat, Work) {
     let (sender, receiver) = mpsc::channel(INBOX);
     let seat = Seat { inbox: sender, connections: Arc::default() };
-    (seat, Work { inbox: receiver, draining, drain_timeout })
+    (seat, Work { inbox: receiver, terms })
 }
 
 impl Seat {
@@ -120,16 +126,18 @@ impl Drop for Place {
 
 /// Serves what is handed over until the drain, then waits for what is in flight.
 pub(super) async fn run<S: HttpService>(work: Work, service: S) {
-    let Work { mut inbox, draining, drain_timeout } = work;
-    let builder = Arc::new(connection::builder());
+    let Work { mut inbox, terms } = work;
+    let Terms { draining, drain_timeout, encryption, handshake_errors } = terms;
+    let manner = Manner { builder: connection::builder(), encryption, draining, handshake_errors };
+    let manner = Arc::new(manner);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            () = draining.cancelled() => break,
+            () = manner.draining.cancelled() => break,
             handover = inbox.recv() => match handover {
                 Some(handover) => {
                     let service = service.clone();
-                    begin(handover, service, &builder, &draining, &mut connections);
+                    begin(handover, service, &manner, &mut connections);
                 }
                 None => break,
             },
@@ -139,7 +147,7 @@ pub(super) async fn run<S: HttpService>(work: Work, service: S) {
     // What was accepted before the drain is still answered.
     inbox.close();
     while let Some(handover) = inbox.recv().await {
-        begin(handover, service.clone(), &builder, &draining, &mut connections);
+        begin(handover, service.clone(), &manner, &mut connections);
     }
     let ended = async { while connections.join_next().await.is_some() {} };
     if time::timeout(drain_timeout, ended).await.is_err() {
@@ -154,16 +162,14 @@ pub(super) async fn run<S: HttpService>(work: Work, service: S) {
 fn begin<S: HttpService>(
     handover: Handover,
     service: S,
-    builder: &Arc<auto::Builder<TokioExecutor>>,
-    draining: &CancellationToken,
+    manner: &Arc<Manner>,
     connections: &mut JoinSet<()>,
 ) {
     let Handover { stream, place } = handover;
-    let builder = Arc::clone(builder);
-    let draining = draining.clone();
+    let manner = Arc::clone(manner);
     connections.spawn(async move {
         let _place = place;
-        serve_connection(stream, service, &builder, &draining).await;
+        serve_connection(stream, service, &manner).await;
     });
 }
 
@@ -176,7 +182,12 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer) = listener.accept().await.unwrap();
-        let (seat, mut work) = channel(CancellationToken::new(), Duration::ZERO);
+        let (seat, mut work) = channel(Terms {
+            draining: CancellationToken::new(),
+            drain_timeout: Duration::ZERO,
+            encryption: None,
+            handshake_errors: Counter::default(),
+        });
         seat.hand_over(Arrival::Tcp(accepted, peer), &Gauge::default()).await.unwrap();
         let handed = work.inbox.recv().await.unwrap();
         let Handed::Tcp(stream) = handed.stream else { panic!("a TCP stream") };

@@ -1,5 +1,7 @@
 //! The service over the wire, in this process: PROTOCOL's rules, one test each.
 
+mod access;
+mod access_matrix;
 mod action_cache;
 mod batch;
 mod byte_stream_read;
@@ -26,4 +28,5 @@ mod remote_asset;
 mod request_metadata;
 mod resume;
 mod shapes;
+mod tls;
 mod unix_socket;

@@ -14,6 +14,7 @@ use larder_protos::services::capabilities_server::Capabilities;
 use larder_protos::{DigestFunction, InstanceName};
 use tonic::{Request, Response, Status};
 
+use crate::auth::{Granted, Role};
 use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -31,6 +32,8 @@ impl Capabilities for CapabilitiesService {
         &self,
         request: Request<GetCapabilitiesRequest>,
     ) -> Result<Response<ServerCapabilities>, Status> {
+        let granted = request.extensions().get::<Granted>();
+        let update_enabled = granted.is_some_and(|granted| granted.is_at_least(Role::Write));
         let instance =
             InstanceName::parse(&request.get_ref().instance_name).map_err(grpc_status)?;
         let functions = self.0.functions.of(&instance).announced();
@@ -40,7 +43,7 @@ impl Capabilities for CapabilitiesService {
         let cache = CacheCapabilities {
             digest_functions: functions.into_iter().map(DigestFunction::to_proto).collect(),
             action_cache_update_capabilities: Some(ActionCacheUpdateCapabilities {
-                update_enabled: true,
+                update_enabled,
             }),
             cache_priority_capabilities: Some(PriorityCapabilities {
                 priorities: vec![any_priority],

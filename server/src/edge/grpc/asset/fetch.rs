@@ -17,6 +17,7 @@ use super::index::Index;
 use super::plan::Plan;
 use super::retrieval::Retrieval;
 use super::timestamp::{Moment, duration};
+use crate::auth::{Granted, Role};
 use crate::edge::budget::Hold;
 use crate::edge::grpc::admission::hold_of;
 use crate::edge::service::Shared;
@@ -35,6 +36,8 @@ struct Asked {
     identity: Identity,
     oldest: Option<Moment>,
     index: Index,
+    /// To whoever asks; nothing, unless it is told.
+    granted: Granted,
 }
 
 /// What is answered: which URI, and what it stands for or why that is not known.
@@ -63,10 +66,15 @@ impl FetchService {
         let function = self.shared.functions.of(&instance).asked(digest_function);
         let function = function.map_err(grpc_status)?;
         let index = Index::new(&self.shared, &instance, function);
-        Ok(Asked { identity: Identity { instance, function, uris, qualifiers }, oldest, index })
+        Ok(Asked {
+            identity: Identity { instance, function, uris, qualifiers },
+            oldest,
+            index,
+            granted: Granted(None),
+        })
     }
 
-    /// From what came from origins before, or from one now.
+    /// From what came from origins before, or from one now, which stores and so needs to be granted.
     async fn ask_origin(
         &self,
         origin: &Arc<Origin>,
@@ -84,6 +92,11 @@ impl FetchService {
             {
                 return Ok(Answer { uri: index, found: Ok(digest) });
             }
+        }
+        if !asked.granted.is_at_least(Role::Write) {
+            let text =
+                "no such blob is here, and to fetch one from its origin needs the role write";
+            return Err(Status::permission_denied(text));
         }
         let first = plan.uris[0];
         let key = asked.identity.of_request();
@@ -133,6 +146,7 @@ impl Fetch for FetchService {
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
         let hold = hold_of(&request);
+        let granted = request.extensions().get().copied().unwrap_or(Granted(None));
         let FetchBlobRequest {
             instance_name,
             timeout,
@@ -142,7 +156,8 @@ impl Fetch for FetchService {
             digest_function,
         } = request.into_inner();
         let oldest = oldest_content_accepted;
-        let asked = self.asked(&instance_name, uris, qualifiers, digest_function, oldest)?;
+        let mut asked = self.asked(&instance_name, uris, qualifiers, digest_function, oldest)?;
+        asked.granted = granted;
         let within = duration("timeout", timeout).map_err(grpc_status)?;
         let answer = match asked.pushed(Kind::Blob).await? {
             Some(answer) => answer,

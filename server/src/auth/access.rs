@@ -1,0 +1,244 @@
+//! [`Access`]: who is let do what. The decision needs headers and the connection only, and is made before a body is read.
+//!
+//! A token, a certificate and a password that was shown before are decided at once; only a password that is new takes Argon2,
+//! off the workers, two at a time.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Request};
+use larder_cas::blocking;
+use tokio::sync::Semaphore;
+
+use super::credentials::{
+    Credentials, CredentialsError, CredentialsFile, Identity, PasswordEntry, open_credentials,
+};
+use super::guesses::Guesses;
+use super::peer::Peer;
+use super::presented::{Presented, Secret};
+use super::refusal::{Refusal, RefusalCounts};
+use super::role::Role;
+use super::rules::Need;
+use crate::config::AuthSettings;
+
+/// Of Argon2, each of which takes a core and 19 MiB.
+const COMPUTING_MAX: usize = 2;
+/// Calls that wait for their turn, with their headers only.
+const WAITING_MAX: usize = 4096;
+
+/// Who is let do what.
+#[derive(Debug)]
+pub struct Access {
+    /// `None`: nobody is asked.
+    asked: Option<Asked>,
+    counts: RefusalCounts,
+}
+
+#[derive(Debug)]
+struct Asked {
+    credentials: Option<CredentialsFile>,
+    anonymous: Option<Role>,
+    certificates: Option<Role>,
+    header: Option<HeaderName>,
+    guesses: Guesses,
+    computing: Semaphore,
+    waiting: Semaphore,
+}
+
+/// What a request may do; an extension of it.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Granted(pub(crate) Option<Role>);
+
+/// What the headers decide.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Granted(Granted),
+    Refused(Refusal),
+    /// A password that was not shown before.
+    Undecided(PasswordCheck),
+}
+
+/// A password that is to be checked.
+#[derive(Debug)]
+pub(super) struct PasswordCheck {
+    entries: Vec<Arc<PasswordEntry>>,
+    /// The entries are somebody else's, since nobody has this name.
+    is_decoy: bool,
+    password: Secret,
+    peer: Arc<Peer>,
+    need: Role,
+}
+
+impl Granted {
+    /// Whether it lets do what needs `role`.
+    pub(crate) fn is_at_least(self, role: Role) -> bool {
+        self.0.is_some_and(|granted| granted >= role)
+    }
+}
+
+impl Access {
+    /// Reads the credentials that the settings name.
+    pub fn open(settings: Option<&AuthSettings>) -> Result<Self, CredentialsError> {
+        let Some(settings) = settings else {
+            return Ok(Self { asked: None, counts: RefusalCounts::default() });
+        };
+        let file = settings.credentials_file.as_deref();
+        let asked = Asked {
+            credentials: file.map(open_credentials).transpose()?,
+            anonymous: settings.anonymous,
+            certificates: settings.certificates,
+            header: settings.header.clone(),
+            guesses: Guesses::new(),
+            computing: Semaphore::new(COMPUTING_MAX),
+            waiting: Semaphore::new(WAITING_MAX),
+        };
+        Ok(Self { asked: Some(asked), counts: RefusalCounts::default() })
+    }
+
+    /// The file with the credentials, if there is one.
+    pub fn credentials(&self) -> Option<&CredentialsFile> {
+        self.asked.as_ref()?.credentials.as_ref()
+    }
+
+    /// How many calls were refused, and why.
+    pub fn refusals(&self) -> &RefusalCounts {
+        &self.counts
+    }
+
+    pub(super) fn judge<B>(&self, request: &Request<B>, need: Need) -> Verdict {
+        let Need::Role(need) = need else { return Verdict::Granted(Granted(None)) };
+        let peer = request.extensions().get::<Arc<Peer>>();
+        let Some(asked) = &self.asked else {
+            // What only an admin may do needs somebody on this machine.
+            let is_local = peer.is_some_and(|peer| peer.is_local());
+            return match if is_local { Role::Admin } else { Role::Write } {
+                role if role >= need => Verdict::Granted(Granted(Some(role))),
+                _ => Verdict::Refused(Refusal::NotLocal),
+            };
+        };
+        let peer = peer.cloned().unwrap_or_default();
+        asked.judge(request, peer, need)
+    }
+
+    pub(super) async fn check(&self, check: PasswordCheck) -> Result<Granted, Refusal> {
+        match &self.asked {
+            Some(asked) => asked.check(check).await,
+            None => Err(Refusal::Unknown),
+        }
+    }
+}
+
+impl Asked {
+    fn judge<B>(&self, request: &Request<B>, peer: Arc<Peer>, need: Role) -> Verdict {
+        let credentials = self.credentials.as_ref().map(CredentialsFile::current);
+        let credentials = credentials.as_deref();
+        match Presented::by(request, self.header.as_ref()) {
+            Presented::Nothing => self.without_secret(credentials, &peer, need),
+            Presented::Token(token) => {
+                match credentials.and_then(|known| known.by_token(&token.0)) {
+                    Some(identity) => held(identity, need),
+                    None => Verdict::Refused(self.unknown(&peer)),
+                }
+            }
+            Presented::Basic { user, password } => {
+                let Some(credentials) = credentials else {
+                    return Verdict::Refused(self.unknown(&peer));
+                };
+                with_password(credentials, &user, password, peer, need)
+                    .unwrap_or_else(|peer| Verdict::Refused(self.unknown(&peer)))
+            }
+            Presented::Garbage => Verdict::Refused(Refusal::Garbage),
+        }
+    }
+
+    fn without_secret(
+        &self,
+        credentials: Option<&Credentials>,
+        peer: &Peer,
+        need: Role,
+    ) -> Verdict {
+        if let Some(names) = &peer.certificate {
+            if let Some(identity) = credentials.and_then(|known| known.by_certificate(names)) {
+                return held(identity, need);
+            }
+            if let Some(role) = self.certificates.max(self.anonymous) {
+                let name = names.first().map_or("a certificate", String::as_str);
+                return held(&Identity { name: name.into(), role }, need);
+            }
+        }
+        match self.anonymous {
+            Some(role) if role >= need => Verdict::Granted(Granted(Some(role))),
+            // Who says who he is may do more.
+            Some(_) | None => Verdict::Refused(Refusal::Missing),
+        }
+    }
+
+    /// One wrong secret more.
+    fn unknown(&self, peer: &Peer) -> Refusal {
+        if self.guesses.admit(peer.address) { Refusal::Unknown } else { Refusal::TooMany }
+    }
+
+    async fn check(&self, check: PasswordCheck) -> Result<Granted, Refusal> {
+        let PasswordCheck { entries, is_decoy, password, peer, need } = check;
+        let _place = self.waiting.try_acquire().map_err(|_| Refusal::TooMany)?;
+        let _turn = self.computing.acquire().await.map_err(|_| Refusal::TooMany)?;
+        // Of many calls with one password the first computes, and the others find it remembered.
+        let remembered = entries.iter().find(|entry| entry.verified.is(&password.0));
+        if let Some(entry) = remembered.filter(|_| !is_decoy) {
+            return decided(held(&entry.identity, need));
+        }
+        if !self.guesses.admit(peer.address) {
+            return Err(Refusal::TooMany);
+        }
+        let right = blocking::run(move || {
+            let right = entries.into_iter().find(|entry| entry.password.is(&password.0))?;
+            right.verified.remember(&password.0);
+            Some(right)
+        });
+        match right.await.ok().flatten() {
+            Some(entry) if !is_decoy => decided(held(&entry.identity, need)),
+            _ => Err(Refusal::Unknown),
+        }
+    }
+}
+
+fn held(identity: &Identity, need: Role) -> Verdict {
+    if identity.role >= need {
+        return Verdict::Granted(Granted(Some(identity.role)));
+    }
+    let (name, role) = (Arc::clone(&identity.name), identity.role);
+    Verdict::Refused(Refusal::Denied { name, role, need })
+}
+
+fn decided(verdict: Verdict) -> Result<Granted, Refusal> {
+    match verdict {
+        Verdict::Granted(granted) => Ok(granted),
+        Verdict::Refused(refusal) => Err(refusal),
+        Verdict::Undecided(_) => Err(Refusal::Unknown),
+    }
+}
+
+/// Gives the peer back where nobody has a password at all.
+fn with_password(
+    credentials: &Credentials,
+    user: &str,
+    password: Secret,
+    peer: Arc<Peer>,
+    need: Role,
+) -> Result<Verdict, Arc<Peer>> {
+    // Clients that know no bearer send their token as a password.
+    let by_token = credentials.by_token(&password.0).filter(|identity| *identity.name == *user);
+    if let Some(identity) = by_token {
+        return Ok(held(identity, need));
+    }
+    let own = credentials.passwords_of(user);
+    if let Some(entry) = own.iter().find(|entry| entry.verified.is(&password.0)) {
+        return Ok(held(&entry.identity, need));
+    }
+    let is_decoy = own.is_empty();
+    let entries = match credentials.decoy() {
+        Some(decoy) if is_decoy => vec![Arc::clone(decoy)],
+        Some(_) => own.to_vec(),
+        None => return Err(peer),
+    };
+    Ok(Verdict::Undecided(PasswordCheck { entries, is_decoy, password, peer, need }))
+}
