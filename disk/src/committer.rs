@@ -61,6 +61,11 @@ pub(crate) enum Job {
         bytes: u64,
         answer: SyncSender<Result<(), DiskError>>,
     },
+    /// A unit is to go on the way down to so many bytes; the answer says whether one did.
+    GiveUp {
+        target_bytes: u64,
+        answer: Answer<bool>,
+    },
     /// The disk had no room for so many bytes of a blob file; the answer says whether some was made.
     FreeDisk {
         bytes: u64,
@@ -76,6 +81,7 @@ impl Job {
             Self::Remove { .. }
             | Self::Bury { .. }
             | Self::Reserve { .. }
+            | Self::GiveUp { .. }
             | Self::FreeDisk { .. } => 1,
         }
     }
@@ -172,6 +178,9 @@ impl Committer {
                     // Nobody waits any more.
                     self.inventory.counters.shrink_files(bytes);
                 }
+            }
+            Job::GiveUp { target_bytes, answer } => {
+                let _ = answer.send(self.give_up(target_bytes));
             }
             Job::FreeDisk { bytes, answer } => {
                 self.flush();

@@ -295,6 +295,11 @@ impl Engine {
         self.inventory().writes_refused()
     }
 
+    /// The scrub, to be told what to do; `None` where it was off when the engine was opened.
+    pub fn scrub(&self) -> Option<&Scrub> {
+        self.threads.scrub.as_ref()
+    }
+
     /// What is stored, and what happened since the engine was opened.
     pub fn usage(&self) -> Usage {
         let inventory = self.inventory();
@@ -336,7 +341,7 @@ impl Engine {
         &self.context.inventory
     }
 
-    fn submit(&self, job: Job) -> Result<(), DiskError> {
+    pub(crate) fn submit(&self, job: Job) -> Result<(), DiskError> {
         let weight = job.weight();
         self.context.jobs.push(job, weight).map_err(|_| DiskError::Closed)
     }

@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -55,7 +56,7 @@ impl IoFile for PacedFile {
 /// Keeps a reader below a rate, and well below it while clients are busy, until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Throttle<T> {
-    rate_bytes: u64,
+    rate_bytes: AtomicU64,
     /// How many bytes clients have moved so far.
     traffic: T,
     /// Guards a few words; waited on while there is a pause.
@@ -66,6 +67,8 @@ pub(crate) struct Throttle<T> {
 #[derive(Debug)]
 struct State {
     is_stopped: bool,
+    /// Readers wait until they are let go on.
+    is_held: bool,
     owed: Duration,
     seen_traffic_bytes: u64,
 }
@@ -79,7 +82,9 @@ impl<T: Traffic> Throttle<T> {
     /// `rate_bytes` a second; not 0.
     pub(crate) fn new(rate_bytes: u64, traffic: T) -> Self {
         let seen_traffic_bytes = traffic.traffic_bytes();
-        let state = State { is_stopped: false, owed: Duration::ZERO, seen_traffic_bytes };
+        let state =
+            State { is_stopped: false, is_held: false, owed: Duration::ZERO, seen_traffic_bytes };
+        let rate_bytes = AtomicU64::new(rate_bytes);
         Self { rate_bytes, traffic, state: Mutex::new(state), stopped: Condvar::new() }
     }
 
@@ -90,6 +95,26 @@ impl<T: Traffic> Throttle<T> {
             self.stopped.wait_for(&mut state, pause);
         }
         !state.is_stopped
+    }
+
+    /// Bytes in a second, at most.
+    pub(crate) fn rate_bytes(&self) -> u64 {
+        self.rate_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Another rate from the next read on; not 0.
+    pub(crate) fn set_rate_bytes(&self, rate_bytes: u64) {
+        self.rate_bytes.store(rate_bytes, Ordering::Relaxed);
+    }
+
+    /// Holds readers at their next read, or lets them go on. Who rests is woken.
+    pub(crate) fn hold(&self, is_held: bool) {
+        self.state.lock().is_held = is_held;
+        self.stopped.notify_all();
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.state.lock().is_held
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -108,10 +133,13 @@ impl<T: Traffic> Pace for Throttle<T> {
         let traffic_bytes = self.traffic.traffic_bytes();
         let foreground_bytes = traffic_bytes.saturating_sub(state.seen_traffic_bytes);
         state.seen_traffic_bytes = traffic_bytes;
-        state.owed = state.owed.saturating_add(pause(bytes, self.rate_bytes, foreground_bytes));
+        state.owed = state.owed.saturating_add(pause(bytes, self.rate_bytes(), foreground_bytes));
         if state.owed >= SHORTEST_PAUSE && !state.is_stopped {
             let owed = std::mem::take(&mut state.owed);
             self.stopped.wait_for(&mut state, owed);
+        }
+        while state.is_held && !state.is_stopped {
+            self.stopped.wait(&mut state);
         }
         if state.is_stopped { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
@@ -150,6 +178,17 @@ mod tests {
         fn traffic_bytes(&self) -> u64 {
             0
         }
+    }
+
+    #[test]
+    fn who_is_held_goes_on_when_let() {
+        let throttle = Arc::new(Throttle::new(u64::MAX, Idle));
+        throttle.hold(true);
+        let reader = Arc::clone(&throttle);
+        let waiting = std::thread::spawn(move || reader.note_read(1));
+        assert!(!waiting.is_finished());
+        throttle.hold(false);
+        assert!(waiting.join().unwrap().is_ok());
     }
 
     #[test]

@@ -266,12 +266,16 @@ fn refused(inventory: &Inventory, key: &RecordKey, entry: &Entry, error: io::Err
 pub(crate) fn key_at(inventory: &Inventory, entry: &Entry) -> Result<Option<RecordKey>, DiskError> {
     let Location::Pack { pack, offset } = entry.location else { return Ok(None) };
     let Some(open) = inventory.packs.get(pack) else { return Ok(None) };
-    let length = entry.record_bytes.min(FIRST_READ_BYTES);
-    let head = read_bytes(&*open.file, length, u64::from(offset))
+    let head = first_bytes(&*open.file, entry.record_bytes, offset.into())
         .map_err(DiskError::io("read", inventory.layout.data_dir()))?;
     let prologue = Prologue::parse(&head, Place::in_pack(inventory.salt, pack, offset)).ok();
     let key = prologue.filter(|it| it.effect == Effect::Store).map(|prologue| prologue.key);
     Ok(key.filter(|key| inventory.is_short_of(entry, key)))
+}
+
+/// Of a record of so many bytes as many as hold its prologue in almost every case.
+pub(crate) fn first_bytes(file: &dyn IoFile, record_bytes: u64, at: u64) -> io::Result<Bytes> {
+    read_bytes(file, record_bytes.min(FIRST_READ_BYTES), at)
 }
 
 /// Up to `length` bytes: fewer where the file ends, which the checksums then notice.

@@ -223,6 +223,16 @@ impl Committer {
         }
     }
 
+    /// Gives up one unit where more than `target_bytes` are taken; says whether one went.
+    pub(crate) fn give_up(&mut self, target_bytes: u64) -> Result<bool, DiskError> {
+        self.flush();
+        if self.inventory.counters.file_bytes() <= target_bytes {
+            return Ok(false);
+        }
+        let limit_bytes = self.room.limit_bytes(&self.inventory);
+        self.reclaim_unit(limit_bytes.saturating_sub(target_bytes))
+    }
+
     /// Takes one step.
     fn advance(&mut self, needed_bytes: u64, haste: Haste) -> Result<Advance, DiskError> {
         self.inventory.check_writable()?;

@@ -28,6 +28,8 @@ pub struct ScrubUsage {
     pub rate_bytes: u64,
     /// Whether a round is under way; otherwise it waits for the next.
     pub is_running: bool,
+    /// Whether somebody has halted it.
+    pub is_halted: bool,
     /// When the round under way, or the last one, was begun; milliseconds since 1970, 0 when there was none.
     pub round_begun_unix_ms: u64,
     /// Bytes that round has checked, earlier runs included.
@@ -48,6 +50,8 @@ pub struct ScrubUsage {
 #[derive(Default, Debug)]
 struct Progress {
     is_running: AtomicBool,
+    /// A round is to begin that is not due yet.
+    is_asked_for: AtomicBool,
     round_begun_unix_ms: AtomicU64,
     round_bytes: AtomicU64,
     rounds: AtomicU64,
@@ -63,10 +67,9 @@ impl Traffic for Arc<Inventory> {
     }
 }
 
-/// The scrub's thread.
+/// The scrub's thread, and what it can be told.
 #[derive(Debug)]
-pub(crate) struct Scrub {
-    rate_bytes: u64,
+pub struct Scrub {
     throttle: Arc<Throttle<Arc<Inventory>>>,
     progress: Arc<Progress>,
     thread: Option<JoinHandle<()>>,
@@ -82,14 +85,33 @@ impl Scrub {
         let thread = std::thread::Builder::new()
             .name("disk-scrub".to_owned())
             .spawn(move || worker.run())?;
-        Ok(Self { rate_bytes, throttle, progress, thread: Some(thread) })
+        Ok(Self { throttle, progress, thread: Some(thread) })
+    }
+
+    /// Lets it go on where it was halted, or begin a round that is not due yet.
+    pub fn begin(&self) {
+        if !self.progress.is_running.load(Ordering::Relaxed) {
+            self.progress.is_asked_for.store(true, Ordering::Release);
+        }
+        self.throttle.hold(false);
+    }
+
+    /// Halts it before its next read, until [`Self::begin`].
+    pub fn halt(&self) {
+        self.throttle.hold(true);
+    }
+
+    /// What it may read in a second from now on; not 0.
+    pub fn set_rate_bytes(&self, rate_bytes: u64) {
+        self.throttle.set_rate_bytes(rate_bytes.max(1));
     }
 
     pub(crate) fn usage(&self) -> ScrubUsage {
         let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let progress = &self.progress;
         ScrubUsage {
-            rate_bytes: self.rate_bytes,
+            rate_bytes: self.throttle.rate_bytes(),
+            is_halted: self.throttle.is_held(),
             // The last that a round changes is read first: who sees its end sees all it did.
             rounds: progress.rounds.load(Ordering::Acquire),
             is_running: progress.is_running.load(Ordering::Relaxed),
@@ -157,6 +179,12 @@ impl Worker {
 
     /// How long to wait for the next round. Where nothing is stored none begins: it would put off the next by a day.
     fn due_in(&self, round: &Round) -> Option<Duration> {
+        if self.throttle.is_held() {
+            return Some(LONGEST_REST);
+        }
+        if self.progress.is_asked_for.swap(false, Ordering::AcqRel) {
+            return None;
+        }
         let is_empty = self.inventory.counters.records() == 0;
         round.due_in(ROUND_EVERY).or_else(|| is_empty.then_some(LONGEST_REST))
     }

@@ -80,6 +80,18 @@ impl Chunked {
     ) -> Result<Option<u64>, StoreError> {
         self.store.manifests.size_of(keyspace, hash).await
     }
+
+    /// Removes a blob, whole or in chunks; the chunks stay, since other blobs may share them. Says whether there was one.
+    pub async fn remove(&self, key: &BlobKey) -> Result<bool, StoreError> {
+        let _gate = self.store.enter(&key.digest).await;
+        let had_manifest = self.store.has_manifest(key);
+        if had_manifest {
+            self.store.manifests.remove(key).await?;
+        }
+        let (engine, record_key) = (Arc::clone(self.store.disk.engine()), key.record_key());
+        let had_whole = blocking::run(move || engine.remove(&record_key)).await??;
+        Ok(had_manifest || had_whole)
+    }
 }
 
 impl Store {

@@ -11,6 +11,7 @@ mod loading;
 mod model;
 mod mutations;
 mod oracle;
+mod purge;
 mod random;
 mod recovery;
 mod round_trip;

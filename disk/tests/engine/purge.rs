@@ -1,0 +1,126 @@
+//! What is purged or given up is gone for good, and nothing else is.
+
+use std::time::{Duration, Instant};
+
+use larder_disk::{GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind};
+use larder_protos::{Digest, DigestFunction};
+use tempfile::tempdir;
+
+use crate::support::{
+    action_key, blob_files, get, noise, open, open_with, options, put, put_blob, put_large,
+};
+
+fn other_key(content: &[u8]) -> RecordKey {
+    let keyspace = Keyspace::new("other").unwrap();
+    RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, content))
+}
+
+#[test]
+fn what_a_rule_names_is_gone_after_a_restart_too() {
+    let dir = tempdir().unwrap();
+    let engine = open(dir.path());
+    let small: Vec<_> = (0..600).map(|seed| put_blob(&engine, &noise(seed, 300))).collect();
+    let large = put_large(&engine, &noise(1_000, 2 << 20));
+    let result = action_key("kept");
+    put(&engine, &result, b"a result").unwrap();
+    let other = other_key(b"of another keyspace");
+    put(&engine, &other, b"of another keyspace").unwrap();
+
+    let keyspace = Some(Keyspace::new("").unwrap());
+    let rule = PurgeRule { keyspace, kind: Some(RecordKind::Blob), unused_for: None };
+    let mut steps = 0;
+    let purged = engine.purge(&rule, &mut |_| {
+        steps += 1;
+        GoOn::Yes
+    });
+    let purged = purged.unwrap();
+    assert_eq!((purged.seen_records, purged.records, purged.skipped_records), (603, 601, 0));
+    assert!(purged.bytes > 600 * 300 + (2 << 20), "{purged:?}");
+    assert!(steps > 1);
+    assert_eq!(blob_files(dir.path()).len(), 0);
+    let check = |engine: &larder_disk::Engine| {
+        assert!(small.iter().all(|key| engine.record(key).is_none()));
+        assert!(engine.record(&large).is_none());
+        assert_eq!(get(engine, &result).unwrap().as_deref(), Some(&b"a result"[..]));
+        assert!(engine.record(&other).is_some());
+    };
+    check(&engine);
+    drop(engine);
+    // By the log alone.
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    check(&open(dir.path()));
+}
+
+#[test]
+fn what_was_asked_for_lately_is_not_unused() {
+    let dir = tempdir().unwrap();
+    let engine = open(dir.path());
+    let key = put_blob(&engine, b"young");
+    let unused = |seconds| PurgeRule {
+        unused_for: Some(Duration::from_secs(seconds)),
+        ..PurgeRule::default()
+    };
+    let purge = |seconds| engine.purge(&unused(seconds), &mut |_| GoOn::Yes).unwrap();
+    assert_eq!(purge(3_600), Purged { seen_records: 1, ..Purged::default() });
+    assert!(engine.record(&key).is_some());
+    assert_eq!(purge(0).records, 1);
+    assert!(engine.record(&key).is_none());
+}
+
+#[test]
+fn who_stops_a_purge_keeps_the_rest() {
+    let dir = tempdir().unwrap();
+    let engine = open(dir.path());
+    for seed in 0..300 {
+        put_blob(&engine, &noise(seed, 100));
+    }
+    let purged = engine.purge(&PurgeRule::default(), &mut |_| GoOn::No).unwrap();
+    assert!((1..300).contains(&purged.records), "{purged:?}");
+    assert_eq!(engine.usage().records, 300 - purged.records);
+}
+
+#[test]
+fn the_store_is_given_up_down_to_what_is_asked() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.max_size_bytes = 64 << 20;
+    let engine = open_with(options, RealIo);
+    let blobs: Vec<_> = (0..30).map(|seed| put_large(&engine, &noise(seed, 1 << 20))).collect();
+    let used = || engine.usage().stored_bytes + engine.usage().dead_bytes;
+    let target = 10 << 20;
+    assert!(used() > 2 * target);
+    assert!(!engine.give_up(64 << 20).unwrap(), "it is below already");
+    while engine.give_up(target).unwrap() {}
+    assert!((target / 2..=target).contains(&used()), "{} B are left", used());
+    let is_there = |key: &RecordKey| engine.record(key).is_some();
+    assert!(!is_there(&blobs[0]) && is_there(&blobs[29]), "the oldest go first");
+    // It still takes what comes.
+    put_large(&engine, &noise(100, 1 << 20));
+}
+
+#[test]
+fn the_scrub_is_halted_and_asked_for() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.scrub_rate_bytes = u64::MAX;
+    let engine = open_with(options, RealIo);
+    let scrub = engine.scrub().unwrap();
+    scrub.halt();
+    put_blob(&engine, b"something to check");
+    let rounds = |at_least: u64| {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while engine.usage().scrub.rounds < at_least {
+            assert!(Instant::now() < deadline, "{:?}", engine.usage().scrub);
+            std::thread::yield_now();
+        }
+    };
+    assert!(engine.usage().scrub.is_halted);
+    assert_eq!(engine.usage().scrub.rounds, 0);
+    scrub.begin();
+    rounds(1);
+    // The next is due in a day.
+    scrub.begin();
+    rounds(2);
+    scrub.set_rate_bytes(1 << 20);
+    assert_eq!(engine.usage().scrub.rate_bytes, 1 << 20);
+}
