@@ -92,6 +92,8 @@ pub struct ScrubReport {
     pub rate_bytes: u64,
     /// Whether a round is under way; otherwise it waits for the next.
     pub is_running: bool,
+    /// Whether an admin has stopped it.
+    pub is_halted: bool,
     /// When the round under way, or the last one, began, in seconds since 1970; 0 when there was none.
     pub round_begun_unix_seconds: u64,
     /// What that round has checked, before the start too.
@@ -113,6 +115,7 @@ impl From<ScrubUsage> for ScrubReport {
         Self {
             rate_bytes: usage.rate_bytes,
             is_running: usage.is_running,
+            is_halted: usage.is_halted,
             round_begun_unix_seconds: usage.round_begun_unix_ms / 1_000,
             round_bytes: usage.round_bytes,
             rounds: usage.rounds,
@@ -202,6 +205,11 @@ impl Stacks {
     /// The tier of blobs on disk.
     pub fn disk(&self) -> &DiskTier {
         &self.disk
+    }
+
+    /// The storage engine below both stacks.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
     }
 
     /// Becomes true when a failed sync has ended writes.

@@ -15,8 +15,10 @@ pub mod fetch;
 pub mod from_files;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod guard;
 pub mod lifecycle;
 pub mod memory;
+pub mod reload;
 pub mod run;
 pub mod telemetry;
 pub mod trace;

@@ -15,23 +15,22 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Addresses, Admin, StoreView};
-use crate::auth::{Access, Authorized, CredentialsError, Port};
+use crate::admin::{Addresses, Admin, Operations, StoreView};
+use crate::auth::{Authorized, CredentialsError, Port};
 use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
 use crate::fetch::{Origin, OriginError};
-use crate::from_files::{FromFiles, Refreshed};
+use crate::guard::Guard;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
+use crate::reload::{Again, Reload};
 use crate::telemetry::{
-    AccessMetrics, DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics,
-    register_process,
+    DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics, register_process,
 };
 use crate::transport::{
-    Encryption, ListenError, Listener, Tls, TlsError, Transport, TransportMetrics,
-    TransportOptions, listen, open_tls, serve,
+    ListenError, Listener, TlsError, Transport, TransportMetrics, TransportOptions, listen, serve,
 };
 
 /// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
@@ -118,7 +117,17 @@ impl Server {
 
     /// The same on a disk of the caller's.
     pub fn start_on(config: &Config, io: Arc<dyn Io>) -> Result<RunningServer, StartError> {
-        let guard = Guard::open(config)?;
+        Self::start_again(config, io, Again::nothing(config))
+    }
+
+    /// The same for a server that can be told to read its configuration again.
+    pub fn start_again(
+        config: &Config,
+        io: Arc<dyn Io>,
+        again: Again,
+    ) -> Result<RunningServer, StartError> {
+        let ending = CancellationToken::new();
+        let guard = Guard::open(config, ending.clone())?;
         let mode = config.socket_mode;
         let opened = config.listen.iter().map(|address| listen(address, mode, "listen"));
         let (listeners, listen_addresses) = opened.collect::<Result<(Vec<_>, Vec<_>), _>>()?;
@@ -141,7 +150,6 @@ impl Server {
         registry.register_collector(Box::new(DiskMetrics(stacks.clone())));
         registry.register_collector(Box::new(TierMetrics(stacks.clone())));
         let health = HealthHandle::new(stacks.writes_refused());
-        let ending = CancellationToken::new();
         let origin = origin(config, &mut registry)?;
         let edge = Edge::new(&stacks, config, origin, health.clone(), ending.clone());
         let in_flight =
@@ -152,14 +160,18 @@ impl Server {
         let clients = serve_clients(listeners, edge, &guard, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
-        let watch = every(FILES_LOOKED_AT_EVERY, move || guard.refresh());
+        let operations = Operations::new(stacks.clone());
+        let reload = Reload::new(again, config, guard.clone(), operations.clone());
+        let watch = every(FILES_LOOKED_AT_EVERY, move || drop(guard.refresh()));
         let chores = vec![relieve_memory(&stacks), refill_hot(&stacks), expire, watch];
         let background = Some(Background::start(chores).map_err(StartError::Thread)?);
 
         let stack = stacks.to_string();
         let counted = stacks.clone();
         let usage = Box::new(move || counted.usage());
-        admin.show_store(StoreView { registry, stack, usage });
+        let hot = stacks.hot().clone();
+        let hot = Box::new(move || hot.stats());
+        admin.show_store(StoreView { registry, stack, usage, hot, operations, reload });
         health.set_serving();
         lifecycle.advance(Phase::Serving);
         let admin = admin_transport;
@@ -230,61 +242,6 @@ fn relieve_memory(stacks: &Stacks) -> Chore {
         limit_bytes = next_bytes;
         hot.set_limit(next_bytes);
     })
-}
-
-/// What stands before both ports.
-#[derive(Clone, Debug)]
-struct Guard {
-    access: Arc<Access>,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Guard {
-    fn open(config: &Config) -> Result<Self, StartError> {
-        let tls = config.tls.as_ref().map(open_tls).transpose()?.map(Arc::new);
-        let access = Arc::new(Access::open(config.auth.as_ref())?);
-        if access.credentials().is_some() && tls.is_none() && is_exposed(config) {
-            tracing::warn!(
-                "credentials pass over the network in plain text: give tls.cert_file, or encrypt before this server"
-            );
-        }
-        Ok(Self { access, tls })
-    }
-
-    fn encryption(&self, port: Port) -> Option<Encryption> {
-        self.tls.as_ref().map(|tls| Encryption { tls: Arc::clone(tls), port })
-    }
-
-    fn metrics(&self) -> AccessMetrics {
-        AccessMetrics { access: Arc::clone(&self.access), tls: self.tls.clone() }
-    }
-
-    /// Takes over what has changed in the files.
-    fn refresh(&self) {
-        if let Some(file) = self.access.credentials() {
-            refresh("credentials", file);
-        }
-        if let Some(tls) = &self.tls {
-            refresh("certificates", tls);
-        }
-    }
-}
-
-fn refresh<T, E: std::error::Error + 'static>(what: &'static str, files: &FromFiles<T, E>) {
-    match files.refresh() {
-        Refreshed::Same => {}
-        Refreshed::Replaced => tracing::info!("{what} read again"),
-        Refreshed::Refused(error) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "{what} changed and cannot be used: those before stay");
-        }
-    }
-}
-
-/// Whether clients of other machines can connect.
-fn is_exposed(config: &Config) -> bool {
-    let addresses = config.listen.iter().filter_map(ListenAddress::tcp);
-    addresses.chain([config.admin_listen]).any(|address| !address.ip().to_canonical().is_loopback())
 }
 
 fn serve_admin(

@@ -6,10 +6,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use larder_protos::{Digest, DigestFunction};
 use larder_server::config::SETTINGS;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -306,6 +308,119 @@ fn a_drain_waits_for_uploads_and_a_second_signal_does_not() {
     assert_eq!(running.exit_code(), Some(0));
 }
 
+/// An upload over a connection of its own, in pieces with pauses between; `None` where the connection was not taken, and else the
+/// first line of the answer.
+fn slow_put(address: SocketAddr, seed: u64, begun: &AtomicU64) -> Option<String> {
+    const PIECES: usize = 40;
+    let content: Vec<u8> = (0..PIECES * 8_192).map(|at| (at as u64 * seed % 251) as u8).collect();
+    let digest = Digest::of(DigestFunction::Sha256, &content);
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (hash, length) = (digest.hash(), content.len());
+    let head = format!("PUT /cas/{hash} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    for (number, piece) in content.chunks(8_192).enumerate() {
+        stream.write_all(piece).unwrap();
+        if number == 1 {
+            begun.fetch_add(1, Ordering::SeqCst);
+        }
+        thread::park_timeout(Duration::from_millis(25));
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    Some(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn sigterm_under_load_costs_no_upload_that_has_begun() {
+    const UPLOADS: u64 = 24;
+    let home = home();
+    let mut running = Running::start(&home, &["--drain-timeout=20s", "--workers=2"]);
+    let (address, begun) = (running.address, Arc::new(AtomicU64::new(0)));
+    let uploads: Vec<_> = (1..=UPLOADS)
+        .map(|seed| {
+            let begun = Arc::clone(&begun);
+            thread::spawn(move || slow_put(address, seed, &begun))
+        })
+        .collect();
+    let deadline = Instant::now() + PATIENCE;
+    while begun.load(Ordering::SeqCst) < UPLOADS {
+        assert!(Instant::now() < deadline, "{begun:?} of {UPLOADS} have begun");
+        thread::yield_now();
+    }
+    // What the clients have sent, the server has read.
+    thread::park_timeout(Duration::from_millis(200));
+    let signalled = Instant::now();
+    running.signal(Signal::TERM);
+    for upload in uploads {
+        let answer = upload.join().unwrap();
+        assert_eq!(answer.as_deref(), Some("HTTP/1.1 200 OK"));
+    }
+    assert_eq!(running.exit_code(), Some(0));
+    assert!(signalled.elapsed() < Duration::from_secs(20), "{:?}", signalled.elapsed());
+
+    let again = Running::start(&home, &[]);
+    let metrics = get(again.admin, "/metrics", "").1;
+    let stored = format!("larder_disk_records {UPLOADS}\n");
+    assert!(metrics.contains(&stored), "{stored} is not in {metrics}");
+}
+
+/// The words of a command to a running server.
+fn to_server(running: &Running, arguments: &[&str]) -> Output {
+    let home = home();
+    let admin = format!("--admin=http://{}", running.admin);
+    larder(&home, arguments).arg(admin).output().unwrap()
+}
+
+#[test]
+fn commands_ask_a_running_server() {
+    let home = home();
+    let config = home.path().join("larder.toml");
+    std::fs::write(&config, "scrub_rate = '1MiB'\n[log]\nlevel = 'info'\n").unwrap();
+    let running = Running::start(&home, &[&format!("--config={}", config.display())]);
+    put_hello(TcpStream::connect(running.address).unwrap());
+    let said = |output: &Output| text(&output.stdout).to_owned();
+
+    let stats = to_server(&running, &["stats"]);
+    check(&stats, 0, "");
+    assert!(said(&stats).contains("usage.records                    1\n"), "{}", said(&stats));
+    let stats = to_server(&running, &["stats", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said(&stats)).unwrap()["usage"]["records"], 1);
+
+    let scrub = to_server(&running, &["scrub", "stop"]);
+    check(&scrub, 0, "");
+    assert!(said(&scrub).contains("is_halted                        true\n"), "{}", said(&scrub));
+
+    let nothing = to_server(&running, &["config", "reload"]);
+    check(&nothing, 0, "");
+    assert_eq!(said(&nothing), "nothing changed\n");
+    let settings = "scrub_rate = '2MiB'\nworkers = 3\n[log]\nlevel = 'debug'\n";
+    std::fs::write(&config, settings).unwrap();
+    let reloaded = to_server(&running, &["config", "reload"]);
+    check(&reloaded, 0, "");
+    assert_eq!(
+        said(&reloaded),
+        "changed          scrub_rate = 2MiB\nchanged          log.level = debug\nneeds a restart  workers\n"
+    );
+    let status = get(running.admin, "/statusz", "").1;
+    assert!(status.contains("config.scrub_rate                2MiB\n"), "{status}");
+    std::fs::write(&config, "scrub_rate = 'much'\n").unwrap();
+    let refused = to_server(&running, &["config", "reload"]);
+    check(&refused, 1, "not taken over");
+    assert!(said(&refused).contains("scrub_rate: \"much\" is not a size"), "{}", said(&refused));
+
+    let purged = to_server(&running, &["purge", "--everything"]);
+    check(&purged, 0, "");
+    assert!(said(&purged).starts_with("removed 1 records, "), "{}", said(&purged));
+    check(&to_server(&running, &["evict", "--to=1GiB"]), 0, "");
+    check(&to_server(&running, &["purge"]), 2, "--everything");
+    check(&to_server(&running, &["purge", "--unused-for=soon"]), 1, "is not a duration");
+    let address = running.admin;
+    drop(running);
+    let nobody = larder(&home, &["stats", &format!("--admin=http://{address}")]).output().unwrap();
+    check(&nobody, 1, "no server answers");
+}
+
 /// A server whose store does not open until somebody reads the returned path: the lock is a pipe.
 fn starting(home: &TempDir) -> (Running, PathBuf) {
     let data_dir = home.path().join("data");
@@ -385,7 +500,9 @@ fn too_few_file_descriptors_end_nothing() {
 
 #[test]
 fn the_admin_port_tells() {
-    let running = Running::start(&home(), &["--hot-capacity=1MiB"]);
+    // A server whose directory is taken from it is not ready.
+    let home = home();
+    let running = Running::start(&home, &["--hot-capacity=1MiB"]);
     assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
     assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
     get(running.address, ABSENT, "");

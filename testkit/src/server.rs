@@ -203,6 +203,11 @@ impl TestServer {
         exchange(self.admin_address(), request.map(Full::new)).await
     }
 
+    /// Any exchange with the admin port.
+    pub async fn admin_request(&self, request: Request<Bytes>) -> Response<Bytes> {
+        exchange(self.admin_address(), request.map(Full::new)).await
+    }
+
     /// The same with a token.
     pub async fn admin_as(&self, path: &str, token: Option<&str>) -> Response<Bytes> {
         let mut request = Request::get(path);

@@ -1,7 +1,10 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`, `/statusz`.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, `/statusz`, and `/admin/v1` for admins.
 //!
 //! It answers from before the store is opened until the drain has ended.
 
+mod api;
+mod operations;
+mod ready;
 mod status;
 mod text_format;
 
@@ -13,13 +16,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use larder_cas::HotStats;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-pub use self::status::{Addresses, Status};
+pub use self::operations::{EvictOrder, Operations, OrderError, PurgeOrder, ScrubOrder, Step};
+use self::ready::{WriteProbe, readyz};
+pub use self::status::{Addresses, Lines, Status};
 use crate::compose::UsageReport;
 use crate::config::Config;
-use crate::lifecycle::{Lifecycle, Phase};
+use crate::lifecycle::Lifecycle;
+use crate::reload::Reload;
 
 /// The media type that `OpenMetrics` has registered.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,17 +38,24 @@ pub struct Admin {
     addresses: Addresses,
     lifecycle: Arc<Lifecycle>,
     started: Instant,
+    probe: WriteProbe,
     store: OnceLock<StoreView>,
 }
 
 /// What can be shown of the store once it is open.
-pub struct StoreView {
+pub(crate) struct StoreView {
     /// Everything that was registered.
-    pub registry: Registry,
+    pub(crate) registry: Registry,
     /// The stacks, as they show themselves.
-    pub stack: String,
+    pub(crate) stack: String,
     /// Asked at each request.
-    pub usage: Box<dyn Fn() -> UsageReport + Send + Sync>,
+    pub(crate) usage: Box<dyn Fn() -> UsageReport + Send + Sync>,
+    /// The same for what is in memory: blobs, action results, trees.
+    pub(crate) hot: Box<dyn Fn() -> [HotStats; 3] + Send + Sync>,
+    /// What an admin can have done.
+    pub(crate) operations: Operations,
+    /// Reads the configuration again.
+    pub(crate) reload: Reload,
 }
 
 impl std::fmt::Debug for StoreView {
@@ -53,11 +67,19 @@ impl std::fmt::Debug for StoreView {
 impl Admin {
     /// For a server that is about to open its store.
     pub fn new(config: Config, addresses: Addresses, lifecycle: Arc<Lifecycle>) -> Self {
-        Self { config, addresses, lifecycle, started: Instant::now(), store: OnceLock::new() }
+        let probe = WriteProbe::new(config.data_dir.clone());
+        Self {
+            config,
+            addresses,
+            lifecycle,
+            started: Instant::now(),
+            probe,
+            store: OnceLock::new(),
+        }
     }
 
     /// Shows the store from now on. A server opens one store; a second is ignored.
-    pub fn show_store(&self, store: StoreView) {
+    pub(crate) fn show_store(&self, store: StoreView) {
         let _first = self.store.set(store);
     }
 
@@ -68,10 +90,15 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .route("/statusz", get(statusz))
+            .merge(api::routes())
             .with_state(self)
     }
 
     fn status(&self) -> Status {
+        let settings = match self.store.get() {
+            Some(store) => store.reload.settings(),
+            None => self.config.settings(),
+        };
         Status {
             version: env!("CARGO_PKG_VERSION"),
             phase: self.lifecycle.phase().word(),
@@ -79,23 +106,9 @@ impl Admin {
             addresses: self.addresses.clone(),
             stack: self.store.get().map(|store| store.stack.clone()),
             usage: self.store.get().map(|store| (store.usage)()),
-            config: self.config.settings().into_iter().collect(),
+            config: settings.into_iter().collect(),
         }
     }
-}
-
-async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
-    let phase = admin.lifecycle.phase();
-    let refuses_writes = admin.store.get().is_some_and(|store| (store.usage)().writes_refused);
-    if phase == Phase::Serving && refuses_writes {
-        let text = "serving reads only: writes are refused since a sync failed, or since the data directory cannot be written; the log says which\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
-    }
-    let status = match phase {
-        Phase::Serving => StatusCode::OK,
-        Phase::Starting | Phase::Draining => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (status, format!("{}\n", phase.word()))
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {

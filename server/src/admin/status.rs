@@ -61,6 +61,16 @@ impl fmt::Display for Status {
     }
 }
 
+/// A value as text: a line for each that is in it.
+#[derive(Debug)]
+pub struct Lines<'a>(pub &'a Value);
+
+impl fmt::Display for Lines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, "", self.0)
+    }
+}
+
 /// One line for each value, under its path.
 fn write_lines(f: &mut fmt::Formatter<'_>, path: &str, value: &Value) -> fmt::Result {
     match value {

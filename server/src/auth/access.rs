@@ -6,8 +6,11 @@
 use std::sync::Arc;
 
 use http::{HeaderName, Request};
+use http_body::Body;
+use http_body_util::BodyDataStream;
 use larder_cas::blocking;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::credentials::{
     Credentials, CredentialsError, CredentialsFile, Identity, PasswordEntry, open_credentials,
@@ -19,6 +22,7 @@ use super::refusal::{Refusal, RefusalCounts};
 use super::role::Role;
 use super::rules::Need;
 use crate::config::AuthSettings;
+use crate::edge::Drainer;
 
 /// Of Argon2, each of which takes a core and 19 MiB.
 const COMPUTING_MAX: usize = 2;
@@ -31,6 +35,7 @@ pub struct Access {
     /// `None`: nobody is asked.
     asked: Option<Asked>,
     counts: RefusalCounts,
+    drainer: Drainer,
 }
 
 #[derive(Debug)]
@@ -76,11 +81,13 @@ impl Granted {
 }
 
 impl Access {
-    /// Reads the credentials that the settings name.
-    pub fn open(settings: Option<&AuthSettings>) -> Result<Self, CredentialsError> {
-        let Some(settings) = settings else {
-            return Ok(Self { asked: None, counts: RefusalCounts::default() });
-        };
+    /// Reads the credentials that the settings name. `ending` is cancelled when the drain begins.
+    pub fn open(
+        settings: Option<&AuthSettings>,
+        ending: CancellationToken,
+    ) -> Result<Self, CredentialsError> {
+        let (counts, drainer) = (RefusalCounts::default(), Drainer::new(ending));
+        let Some(settings) = settings else { return Ok(Self { asked: None, counts, drainer }) };
         let file = settings.credentials_file.as_deref();
         let asked = Asked {
             credentials: file.map(open_credentials).transpose()?,
@@ -91,7 +98,7 @@ impl Access {
             computing: Semaphore::new(COMPUTING_MAX),
             waiting: Semaphore::new(WAITING_MAX),
         };
-        Ok(Self { asked: Some(asked), counts: RefusalCounts::default() })
+        Ok(Self { asked: Some(asked), counts, drainer })
     }
 
     /// The file with the credentials, if there is one.
@@ -102,6 +109,17 @@ impl Access {
     /// How many calls were refused, and why.
     pub fn refusals(&self) -> &RefusalCounts {
         &self.counts
+    }
+
+    /// Throws away what a refused client goes on sending, within bounds: some take a reset stream for a broken one, and never read
+    /// the answer.
+    pub(super) fn discard<B>(&self, body: B)
+    where
+        B: Body<Data: Send, Error: Send> + Send + Unpin + 'static,
+    {
+        if !body.is_end_stream() {
+            self.drainer.drain(BodyDataStream::new(body));
+        }
     }
 
     pub(super) fn judge<B>(&self, request: &Request<B>, need: Need) -> Verdict {

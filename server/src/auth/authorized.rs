@@ -88,7 +88,7 @@ where
     S: Service<Request<R>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
     B: HttpBody<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-    R: Send + 'static,
+    R: HttpBody<Data: Send, Error: Send> + Send + Unpin + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -109,7 +109,7 @@ where
                 Course::Inner { inner: self.inner.call(request) }
             }
             Verdict::Refused(refusal) => {
-                let response = refused(&self.access, &request, &refusal);
+                let response = refused(&self.access, request, &refusal);
                 Course::Refused { response: Some(response) }
             }
             Verdict::Undecided(check) => {
@@ -117,7 +117,7 @@ where
                 let checked = Box::pin(async move {
                     match access.check(check).await {
                         Ok(granted) => admitted(&mut inner, request, granted).await,
-                        Err(refusal) => refused(&access, &request, &refusal),
+                        Err(refusal) => refused(&access, request, &refusal),
                     }
                 });
                 Course::Undecided { checked }
@@ -143,8 +143,13 @@ where
     }
 }
 
-fn refused<R>(access: &Access, request: &Request<R>, refusal: &Refusal) -> Response<Body> {
+fn refused<R>(access: &Access, request: Request<R>, refusal: &Refusal) -> Response<Body>
+where
+    R: HttpBody<Data: Send, Error: Send> + Send + Unpin + 'static,
+{
     access.refusals().count(refusal);
     refusal.log(request.extensions().get::<Arc<Peer>>());
-    if is_grpc(request) { refusal.grpc() } else { refusal.http() }
+    let response = if is_grpc(&request) { refusal.grpc() } else { refusal.http() };
+    access.discard(request.into_body());
+    response
 }

@@ -1,7 +1,7 @@
 //! Who calls, and what he may do: credentials, roles, the need of each call.
 //!
 //! [`Authorized`] stands before both ports and asks [`Access`], which knows what a request shows and what its connection has
-//! shown. docs/operate/security.md says it for operators, docs/adr/0012-credentials.md why.
+//! shown. docs/operate/security.md says it for operators, docs/adr/0011-credentials.md why.
 
 mod access;
 mod authorized;

@@ -1,7 +1,7 @@
 //! [`TokenHash`] and [`Password`]: how secrets are kept, and compared without telling how far two agree.
 //!
 //! A token has more entropy than can be guessed, so one round of SHA-256 hides it. A password has not, so it is hashed with
-//! Argon2id, which takes some 20 ms of a core: docs/adr/0012-credentials.md.
+//! Argon2id, which takes some 20 ms of a core: docs/adr/0011-credentials.md.
 
 use std::fmt;
 

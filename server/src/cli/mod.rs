@@ -1,5 +1,7 @@
 //! The command line of `larder`: what the words mean, and the exit code.
 
+mod admin;
+mod admin_client;
 mod banner;
 mod hash_credential;
 mod pages;
@@ -14,10 +16,12 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use larder_disk::Repair;
 
+use self::admin::AdminCommandError;
 use self::hash_credential::HashCredentialError;
 use self::pages::PagesError;
 use self::serve::ServeError;
@@ -27,6 +31,7 @@ use crate::config::settings_toml;
 use crate::config::{
     CONFIG_VARIABLE, Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources,
 };
+use crate::reload::ConfigSource;
 
 /// Wrong use, or settings that are wrong.
 const USAGE: u8 = 2;
@@ -46,6 +51,8 @@ enum CliError {
     Pages(#[from] PagesError),
     #[error(transparent)]
     HashCredential(#[from] HashCredentialError),
+    #[error(transparent)]
+    Admin(#[from] AdminCommandError),
     /// What is wrong has been told line by line.
     #[error("{} is not sound", data_dir.display())]
     NotSound { data_dir: PathBuf },
@@ -69,6 +76,9 @@ pub fn run(
             Some(("man", matches)) => pages::man(command(), matches).map_err(CliError::from),
             Some(("hash-credential", matches)) => {
                 hash_credential::run(matches).map_err(CliError::from)
+            }
+            Some((name @ ("stats" | "purge" | "evict" | "scrub" | "config"), matches)) => {
+                admin::run(name, matches).map_err(CliError::from)
             }
             _ => unreachable!("clap lets no other command through"),
         },
@@ -108,21 +118,40 @@ fn serve(
         (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
     });
     let variables: BTreeMap<String, String> = texts.collect();
-    let mut sources = Sources::default();
+    let mut flags = Vec::new();
     for setting in SETTINGS {
         if let Some(texts) = matches.get_many::<String>(setting.key) {
             let texts: Vec<_> = texts.map(String::as_str).collect();
-            sources.set(Origin::Flag, setting.key, texts.join(","));
+            flags.push((setting.key, texts.join(",")));
         }
     }
     let named = matches.get_one::<PathBuf>("config").cloned();
-    if let Some(path) = named.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from)) {
-        sources.add_file(&path);
-    }
+    let path = named.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
     let supervisor = Supervisor::new(variables.get(SOCKET_VARIABLE).map(String::as_str));
-    sources.add_environment(variables);
-    let config = Config::check(sources, &Machine::inspect()).map_err(CliError::Settings)?;
-    serve::serve(&config, &supervisor)?;
+    let read = move |decided: &[(&str, String)]| {
+        let mut sources = Sources::default();
+        for (key, text) in &flags {
+            sources.set(Origin::Flag, key, text.as_str());
+        }
+        if let Some(path) = &path {
+            sources.add_file(path);
+        }
+        sources.add_environment(variables.clone());
+        for (key, text) in decided {
+            sources.set(Origin::Default, key, text.as_str());
+        }
+        Config::check(sources, &Machine::inspect())
+    };
+    let config = read(&[]).map_err(CliError::Settings)?;
+    // Read again, the file may be another; but what the machine decided at the start it must not decide anew, as by the space
+    // that is free now.
+    let by_machine = |key: &str| {
+        Setting::find(key).is_some_and(|it| matches!(it.fallback, Fallback::Machine(_)))
+    };
+    let decided: Vec<_> =
+        config.settings().into_iter().filter(|(key, _)| by_machine(key)).collect();
+    let source: ConfigSource = Arc::new(move || read(&decided));
+    serve::serve(&config, source, &supervisor)?;
     Ok(())
 }
 
@@ -175,6 +204,7 @@ pub fn command() -> Command {
         .subcommand(pages::completions_command())
         .subcommand(pages::man_command())
         .subcommand(hash_credential::command())
+        .subcommands(admin::commands())
 }
 
 fn verify_command() -> Command {

@@ -1,7 +1,9 @@
 //! `larder serve`: start, tell the user, wait for a signal, drain.
 
 use std::io;
+use std::sync::Arc;
 
+use larder_disk::RealIo;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -10,6 +12,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use super::banner::announce;
 use super::supervisor::Supervisor;
 use crate::config::Config;
+use crate::reload::{Again, ConfigSource};
 use crate::run::{Server, StartError};
 use crate::telemetry::{LogError, start_log};
 
@@ -27,15 +30,21 @@ pub(super) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once: whatever was
-/// acknowledged is with the kernel.
-pub(super) fn serve(config: &Config, supervisor: &Supervisor) -> Result<(), ServeError> {
-    let style = start_log(&config.log)?;
+/// acknowledged is with the kernel. `source` reads the configuration again.
+pub(super) fn serve(
+    config: &Config,
+    source: ConfigSource,
+    supervisor: &Supervisor,
+) -> Result<(), ServeError> {
+    let (style, log) = start_log(&config.log)?;
+    let again = Again { config: source, log: Some(log) };
     raise_open_files_limit();
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::install()?;
         let settings = config.clone();
-        let mut starting = spawn_blocking(move || Server::start(&settings));
+        let mut starting =
+            spawn_blocking(move || Server::start_again(&settings, Arc::new(RealIo), again));
         let mut early_signal = None;
         let started = tokio::select! {
             started = &mut starting => started,

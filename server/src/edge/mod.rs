@@ -17,6 +17,7 @@ mod uploads;
 mod working_set;
 
 pub use budget::{Budget, BudgetStats};
+pub(crate) use drainer::Drainer;
 pub use health::HealthHandle;
 pub(crate) use http::{Dialect, Place};
 pub use service::Edge;

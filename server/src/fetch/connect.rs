@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,32 +50,9 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(settings: &FetchSettings) -> Result<Self, OriginError> {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        let (trusted, _) = roots.add_parsable_certificates(system.certs);
-        if let Some(path) = &settings.ca_file {
-            let unusable = |source| OriginError::CaFile { path: path.clone(), source };
-            let text = bounded_read(path, CA_FILE_LIMIT_BYTES).map_err(unusable)?;
-            let own = parse_certificates(&text).map_err(unusable)?;
-            for certificate in own {
-                roots.add(certificate).map_err(|error| unusable(io::Error::other(error)))?;
-            }
-        } else if trusted == 0 {
-            let errors = system.errors;
-            tracing::warn!(
-                ?errors,
-                "the system has no trusted certificates: nothing is fetched over https"
-            );
-        }
-        // Named, since another crate of the program could choose another provider for all.
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Ok(Self {
             rules: AddressRules::new(settings.allow_addresses.clone()),
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: tls_connector(settings.ca_file.as_deref())?,
             lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         })
     }
@@ -135,6 +113,34 @@ impl Connector {
         };
         Ok(Box::new(self.tls.connect(name, stream).await?))
     }
+}
+
+/// Trusts the system's authorities, and those in `ca_file`.
+pub(crate) fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, OriginError> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    let (trusted, _) = roots.add_parsable_certificates(system.certs);
+    if let Some(path) = ca_file {
+        let unusable = |source| OriginError::CaFile { path: path.to_owned(), source };
+        let text = bounded_read(path, CA_FILE_LIMIT_BYTES).map_err(unusable)?;
+        let own = parse_certificates(&text).map_err(unusable)?;
+        for certificate in own {
+            roots.add(certificate).map_err(|error| unusable(io::Error::other(error)))?;
+        }
+    } else if trusted == 0 {
+        let errors = system.errors;
+        tracing::warn!(
+            ?errors,
+            "the system has no trusted certificates: nothing is fetched over https"
+        );
+    }
+    // Named, since another crate of the program could choose another provider for all.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// The addresses that may be connected to, or what kind the first one is if none may.

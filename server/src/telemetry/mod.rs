@@ -20,7 +20,7 @@ pub use self::access::AccessMetrics;
 pub use self::disk::DiskMetrics;
 pub use self::fetches::FetchMetrics;
 pub use self::in_flight::InFlightMetrics;
-pub use self::log::{LogError, LogStyle, start_log};
+pub use self::log::{LogControl, LogError, LogStyle, start_log};
 pub use self::method::method_labels;
 pub use self::observe::{BoxError, Observed, ObservedBody, ObservedFuture, Sinks};
 pub use self::process::register_process;

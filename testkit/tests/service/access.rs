@@ -160,6 +160,16 @@ async fn update_enabled(server: &TestServer, token: Option<&str>) -> Result<bool
 }
 
 #[tokio::test]
+async fn who_is_refused_amid_an_upload_learns_why() {
+    let file = File::new();
+    let server = file.server(&[]).await;
+    let chunks = vec![Bytes::from(vec![7; 1 << 20]); 20];
+    assert_eq!(server.http_chunked("PUT", ABSENT, chunks.clone()).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(server.http2_chunked("PUT", ABSENT, chunks).await, StatusCode::UNAUTHORIZED);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn capabilities_are_the_callers() {
     let file = File::new();
     let server = file.server(&[("auth.anonymous", "read")]).await;

@@ -3,6 +3,7 @@
 mod access;
 mod access_matrix;
 mod action_cache;
+mod admin_api;
 mod batch;
 mod byte_stream_read;
 mod byte_stream_write;

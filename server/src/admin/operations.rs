@@ -1,0 +1,305 @@
+//! [`Operations`]: what an admin has done to the store: purge, give up, scrub. One purge or eviction at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder_cas::{BlobKey, Keyspace, StoreError};
+use larder_disk::{DiskError, GoOn, PurgeRule, RecordKey, RecordKind};
+use larder_protos::{Digest, DigestFunction, Hash};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::compose::Stacks;
+use crate::config::ByteSize;
+
+/// Steps that whoever asked has not read yet; of more only the last counts.
+const STEPS_MAX: usize = 16;
+
+/// What is to be purged: all that fits what is said.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeOrder {
+    /// A blob and an action result of that hash.
+    pub hash: Option<String>,
+    /// A keyspace; of the action results of an instance its name, of all blobs the empty one.
+    pub keyspace: Option<String>,
+    /// `blobs` or `action-results`.
+    pub kind: Option<String>,
+    /// Not asked for in so many seconds.
+    pub unused_for_s: Option<u64>,
+    /// Everything, where nothing else is said.
+    #[serde(default)]
+    pub everything: bool,
+}
+
+/// Down to how many bytes the store is to shrink.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvictOrder {
+    /// Stored and dead bytes together.
+    pub to_bytes: u64,
+}
+
+/// What the scrub is to do.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScrubOrder {
+    /// Go on, or begin a round that is not due yet.
+    Start,
+    /// Wait until it is started.
+    Stop,
+}
+
+/// How far a purge or an eviction is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Step {
+    /// `running`, `done` or `failed`.
+    pub state: &'static str,
+    /// Of `total`: records looked at, or bytes given up.
+    pub done: u64,
+    /// What there is to do.
+    pub total: u64,
+    /// Records that went.
+    pub records: u64,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Records that fit and could not be removed now.
+    pub skipped_records: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Why an order is not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OrderError {
+    /// Nothing says what to purge.
+    #[error("say what to purge: hash, keyspace, kind, unused_for_s, or everything")]
+    Nothing,
+    /// A hash says all.
+    #[error("hash stands alone or with keyspace")]
+    HashAlone,
+    /// No function's digits.
+    #[error("{hash:?} is not the hash of any digest function")]
+    Hash {
+        /// What was said.
+        hash: String,
+    },
+    /// Neither kind.
+    #[error("{kind:?} is neither blobs nor action-results")]
+    Kind {
+        /// What was said.
+        kind: String,
+    },
+    /// No keyspace has such a name.
+    #[error(transparent)]
+    Keyspace(#[from] DiskError),
+    /// Another is under way.
+    #[error("a purge or an eviction is under way")]
+    Busy,
+    /// There is no scrub.
+    #[error("the scrub is off: scrub_rate was 0 at the start")]
+    NoScrub,
+}
+
+/// What an admin can have done to the store. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Operations {
+    stacks: Stacks,
+    one: Arc<Semaphore>,
+}
+
+/// What a purge is about, checked.
+enum Purge {
+    Named { keyspace: Keyspace, hashes: Vec<Hash> },
+    Rule(PurgeRule),
+}
+
+impl PurgeOrder {
+    fn check(self) -> Result<Purge, OrderError> {
+        let keyspace = self.keyspace.as_deref().map(Keyspace::new).transpose()?;
+        if let Some(hash) = self.hash {
+            if self.kind.is_some() || self.unused_for_s.is_some() || self.everything {
+                return Err(OrderError::HashAlone);
+            }
+            let parse = |function| Hash::parse(function, &hash).ok();
+            let hashes: Vec<_> = DigestFunction::ALL.into_iter().filter_map(parse).collect();
+            if hashes.is_empty() {
+                return Err(OrderError::Hash { hash });
+            }
+            let keyspace = match keyspace {
+                Some(keyspace) => keyspace,
+                None => Keyspace::new("")?,
+            };
+            return Ok(Purge::Named { keyspace, hashes });
+        }
+        let kind = match self.kind.as_deref() {
+            None => None,
+            Some("blobs") => Some(RecordKind::Blob),
+            Some("action-results") => Some(RecordKind::ActionResult),
+            Some(kind) => return Err(OrderError::Kind { kind: kind.to_owned() }),
+        };
+        let is_said = keyspace.is_some() || kind.is_some() || self.unused_for_s.is_some();
+        if is_said == self.everything {
+            return Err(OrderError::Nothing);
+        }
+        let unused_for = self.unused_for_s.map(Duration::from_secs);
+        Ok(Purge::Rule(PurgeRule { keyspace, kind, unused_for }))
+    }
+}
+
+impl Operations {
+    /// On these stores.
+    pub fn new(stacks: Stacks) -> Self {
+        Self { stacks, one: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// Purges on a thread of its own; the steps end with one that is not `running`. Who drops the receiver ends it.
+    pub fn purge(&self, order: PurgeOrder) -> Result<mpsc::Receiver<Step>, OrderError> {
+        let purge = order.check()?;
+        tracing::info!("purging on an admin's order");
+        self.carry_out(move |operations, steps| match purge {
+            Purge::Named { keyspace, hashes } => operations.purge_named(&keyspace, &hashes),
+            Purge::Rule(rule) => operations.purge_rule(&rule, steps),
+        })
+    }
+
+    /// Shrinks the store, as [`Self::purge`] does its work.
+    pub fn evict(&self, order: &EvictOrder) -> Result<mpsc::Receiver<Step>, OrderError> {
+        let to_bytes = order.to_bytes;
+        tracing::info!(to = %ByteSize::bytes(to_bytes), "evicting on an admin's order");
+        self.carry_out(move |operations, steps| operations.shrink(to_bytes, steps))
+    }
+
+    /// Starts or stops the scrub.
+    pub fn scrub(&self, order: &ScrubOrder) -> Result<(), OrderError> {
+        let scrub = self.stacks.engine().scrub().ok_or(OrderError::NoScrub)?;
+        match order {
+            ScrubOrder::Start => scrub.begin(),
+            ScrubOrder::Stop => scrub.halt(),
+        }
+        Ok(())
+    }
+
+    /// Another rate of the scrub; says whether it could be changed.
+    pub fn set_scrub_rate(&self, rate: ByteSize) -> bool {
+        match self.stacks.engine().scrub() {
+            Some(scrub) if rate.as_bytes() > 0 => {
+                scrub.set_rate_bytes(rate.as_bytes());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn carry_out(
+        &self,
+        work: impl FnOnce(&Self, &mpsc::Sender<Step>) -> Result<Step, StoreError> + Send + 'static,
+    ) -> Result<mpsc::Receiver<Step>, OrderError> {
+        let place = Arc::clone(&self.one).try_acquire_owned().map_err(|_| OrderError::Busy)?;
+        let (steps, receiver) = mpsc::channel(STEPS_MAX);
+        let operations = self.clone();
+        // Ends with its receiver, which the answer owns, at the latest.
+        tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let last = work(&operations, &steps).unwrap_or_else(|error| Step {
+                state: "failed",
+                error: Some(error.to_string()),
+                ..Step::default()
+            });
+            // What went must not be served from memory; the chore that watches memory gives the limit back within a second.
+            operations.stacks.hot().set_limit(0);
+            let Step { records, bytes, skipped_records, ref error, .. } = last;
+            tracing::info!(records, bytes, skipped_records, error, "an admin's order is through");
+            let _gone = steps.blocking_send(last);
+        });
+        Ok(receiver)
+    }
+
+    fn purge_named(&self, keyspace: &Keyspace, hashes: &[Hash]) -> Result<Step, StoreError> {
+        let engine = self.stacks.engine();
+        let mut step = Step { state: "done", done: 1, total: 1, ..Step::default() };
+        for hash in hashes {
+            let sizes = Arc::clone(&self.stacks.sizes);
+            let size = block_on(async { sizes.size_of(keyspace, hash).await });
+            if let Some(size_bytes) = size {
+                let digest = Digest::new(*hash, size_bytes);
+                let key = BlobKey { keyspace: keyspace.clone(), digest };
+                if block_on(self.stacks.chunked().remove(&key))? {
+                    step.records += 1;
+                    step.bytes += size_bytes;
+                }
+            }
+            let key = RecordKey::action_result(keyspace, hash);
+            step.records += u64::from(engine.remove(&key)?);
+        }
+        Ok(step)
+    }
+
+    fn purge_rule(&self, rule: &PurgeRule, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
+        let engine = self.stacks.engine();
+        let total = engine.usage().records;
+        let purged = engine.purge(rule, &mut |purged| {
+            tell(
+                steps,
+                Step {
+                    state: "running",
+                    done: purged.seen_records,
+                    total: total.max(purged.seen_records),
+                    records: purged.records,
+                    bytes: purged.bytes,
+                    ..Step::default()
+                },
+            )
+        })?;
+        Ok(Step {
+            state: "done",
+            done: purged.seen_records,
+            total: purged.seen_records,
+            records: purged.records,
+            bytes: purged.bytes,
+            skipped_records: purged.skipped_records,
+            error: None,
+        })
+    }
+
+    fn shrink(&self, to_bytes: u64, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
+        let engine = self.stacks.engine();
+        let taken = || {
+            let usage = engine.usage();
+            (usage.stored_bytes + usage.dead_bytes, usage.records)
+        };
+        let (first_bytes, first_records) = taken();
+        let step = |state: &'static str| {
+            let (bytes, records) = taken();
+            let gone_bytes = first_bytes.saturating_sub(bytes);
+            Step {
+                state,
+                done: gone_bytes,
+                total: first_bytes.saturating_sub(to_bytes).max(gone_bytes),
+                records: first_records.saturating_sub(records),
+                bytes: gone_bytes,
+                ..Step::default()
+            }
+        };
+        while engine.give_up(to_bytes)? {
+            if tell(steps, step("running")) == GoOn::No {
+                break;
+            }
+        }
+        Ok(step("done"))
+    }
+}
+
+/// Whoever asked may read slowly, but not go away.
+fn tell(steps: &mpsc::Sender<Step>, step: Step) -> GoOn {
+    match steps.try_send(step) {
+        Err(mpsc::error::TrySendError::Closed(_)) => GoOn::No,
+        Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => GoOn::Yes,
+    }
+}
+
+/// On the thread for blocking work, which belongs to a runtime.
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Handle::current().block_on(work)
+}

@@ -1,0 +1,199 @@
+//! [`AdminClient`]: one question to the admin port of a running server, over HTTP or HTTPS.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::runtime;
+use tokio::task::JoinSet;
+use url::Url;
+
+use crate::bounded_read::bounded_read;
+use crate::fetch::{OriginError, tls_connector};
+
+const TOKEN_FILE_BYTES_MAX: u64 = 8 << 10;
+/// A line longer than this is no step of ours.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Asks a running server.
+#[derive(Debug)]
+pub(super) struct AdminClient {
+    url: Url,
+    authorization: Option<HeaderValue>,
+    ca_file: Option<PathBuf>,
+}
+
+/// An answer that begins, and the connection that it comes through.
+struct Answer {
+    response: Response<Incoming>,
+    _connections: JoinSet<()>,
+}
+
+/// What ends a question without an answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminError {
+    #[error("--admin: {url:?} is no URL such as http://127.0.0.1:8981")]
+    Url { url: String },
+    #[error("--token-file: {}", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("--token-file: {}: no token that fits into a header", path.display())]
+    Token { path: PathBuf },
+    #[error("--ca-file")]
+    CaFile(#[source] OriginError),
+    #[error("{url}: no server answers; is it running, and is this its admin port?")]
+    Connect { url: String, source: io::Error },
+    #[error("{url}: the exchange broke off")]
+    Exchange { url: String, source: hyper::Error },
+    /// 401, 403, 409 and the like, with what the server says about it.
+    #[error("{url}: {code}: {text}")]
+    Refused { url: String, code: http::StatusCode, text: String },
+    #[error("{url}: the answer is no JSON")]
+    Answer { url: String, source: serde_json::Error },
+    #[error("no runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl AdminClient {
+    /// Reads the token, if one is named.
+    pub(super) fn new(
+        url: &str,
+        token_file: Option<&Path>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, AdminError> {
+        let parsed = Url::parse(url).ok().filter(|parsed| {
+            matches!(parsed.scheme(), "http" | "https") && parsed.host_str().is_some()
+        });
+        let parsed = parsed.ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
+        let authorization = token_file.map(authorization).transpose()?;
+        Ok(Self { url: parsed, authorization, ca_file: ca_file.map(Path::to_owned) })
+    }
+
+    /// One answer.
+    pub(super) fn get(&self, path: &str) -> Result<Value, AdminError> {
+        self.ask(Method::GET, path, None, &mut |_| {})
+    }
+
+    /// The last line of an answer; `tell` gets each one before.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        order: &Value,
+        tell: &mut dyn FnMut(&Value),
+    ) -> Result<Value, AdminError> {
+        self.ask(Method::POST, path, Some(order), tell)
+    }
+
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        order: Option<&Value>,
+        tell: &mut dyn FnMut(&Value),
+    ) -> Result<Value, AdminError> {
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(AdminError::Runtime)?;
+        runtime.block_on(async {
+            let answer = self.exchange(method, path, order).await?;
+            self.last_line(answer, tell).await
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        order: Option<&Value>,
+    ) -> Result<Answer, AdminError> {
+        let (host, port) =
+            (self.url.host_str().unwrap_or_default(), self.url.port_or_known_default());
+        let host_and_port = format!("{host}:{}", port.unwrap_or_default());
+        let connect = |source| AdminError::Connect { url: self.url.to_string(), source };
+        let stream = TcpStream::connect(&host_and_port).await.map_err(connect)?;
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &host_and_port);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let body = order.map_or_else(Bytes::new, |order| order.to_string().into());
+        let request = request.header(CONTENT_TYPE, "application/json").body(Full::new(body));
+        let request = request.expect("a path and headers of our own");
+        if self.url.scheme() == "http" {
+            return self.send(TokioIo::new(stream), request).await;
+        }
+        let tls = tls_connector(self.ca_file.as_deref()).map_err(AdminError::CaFile)?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(|error| connect(io::Error::other(error)))?;
+        let stream = tls.connect(name, stream).await.map_err(connect)?;
+        self.send(TokioIo::new(stream), request).await
+    }
+
+    async fn send<I>(&self, io: I, request: Request<Full<Bytes>>) -> Result<Answer, AdminError>
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    {
+        let exchange = |source| AdminError::Exchange { url: self.url.to_string(), source };
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(io).await.map_err(exchange)?;
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            let _ended = connection.await;
+        });
+        let answer = sender.send_request(request).await.map_err(exchange)?;
+        Ok(Answer { response: answer, _connections: connections })
+    }
+
+    async fn last_line(
+        &self,
+        Answer { response: answer, _connections }: Answer,
+        tell: &mut dyn FnMut(&Value),
+    ) -> Result<Value, AdminError> {
+        let url = || self.url.to_string();
+        let code = answer.status();
+        let mut body = answer.into_body();
+        let mut line = Vec::new();
+        let mut last = Value::Null;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|source| AdminError::Exchange { url: url(), source })?;
+            let Some(data) = frame.data_ref() else { continue };
+            line.extend_from_slice(data);
+            while code.is_success()
+                && let Some(end) = line.iter().position(|byte| *byte == b'\n')
+            {
+                let step: Vec<_> = line.drain(..=end).collect();
+                last = parse(&step).map_err(|source| AdminError::Answer { url: url(), source })?;
+                tell(&last);
+            }
+            if line.len() > LINE_BYTES_MAX {
+                break;
+            }
+        }
+        if !code.is_success() {
+            let text = String::from_utf8_lossy(&line).trim().to_owned();
+            return Err(AdminError::Refused { url: url(), code, text });
+        }
+        if !line.is_empty() {
+            last = parse(&line).map_err(|source| AdminError::Answer { url: url(), source })?;
+        }
+        Ok(last)
+    }
+}
+
+fn parse(line: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(line)
+}
+
+fn authorization(path: &Path) -> Result<HeaderValue, AdminError> {
+    let token = bounded_read(path, TOKEN_FILE_BYTES_MAX);
+    let token = token.map_err(|source| AdminError::TokenFile { path: path.to_owned(), source })?;
+    let value = HeaderValue::try_from(format!("Bearer {}", token.trim_end()));
+    let mut value = value.map_err(|_| AdminError::Token { path: path.to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,131 @@
+//! What an admin has done to a running server.
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use larder_testkit::TestServer;
+use tonic::Code;
+
+use crate::access::{ADMIN, File, WRITER};
+use crate::client::{digest, read, sample, store};
+
+async fn order(server: &TestServer, path: &str, body: &str) -> (StatusCode, String) {
+    order_with(server, path, body, &[("content-type", "application/json")]).await
+}
+
+async fn order_with(
+    server: &TestServer,
+    path: &str,
+    body: &str,
+    headers: &[(&str, &str)],
+) -> (StatusCode, String) {
+    let mut request = Request::post(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Bytes::copy_from_slice(body.as_bytes())).expect("a request");
+    let answer = server.admin_request(request).await;
+    (answer.status(), String::from_utf8_lossy(answer.body()).into_owned())
+}
+
+/// The last step of an order that is carried out.
+async fn done(server: &TestServer, path: &str, body: &str) -> String {
+    let (code, text) = order(server, path, body).await;
+    assert_eq!(code, StatusCode::OK, "{text}");
+    let last = text.lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("\"state\":\"done\""), "{text}");
+    last
+}
+
+#[tokio::test]
+async fn a_blob_that_is_purged_by_its_hash_is_gone_from_memory_too() {
+    let server = TestServer::start().await;
+    let (purged, kept) =
+        (store(&server, &sample(1_000)).await, store(&server, &sample(2_000)).await);
+    assert!(read(&server, purged).await.is_ok());
+    let last =
+        done(&server, "/admin/v1/purge", &format!("{{\"hash\":\"{}\"}}", purged.hash())).await;
+    assert!(last.contains("\"records\":1"), "{last}");
+    assert_eq!(read(&server, purged).await.map_err(|status| status.code()), Err(Code::NotFound));
+    assert!(read(&server, kept).await.is_ok());
+    // What is gone can come back.
+    store(&server, &sample(1_000)).await;
+    assert!(read(&server, purged).await.is_ok());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn purges_name_what_they_mean() {
+    let server = TestServer::start().await;
+    for size in 1..20 {
+        store(&server, &sample(size * 100)).await;
+    }
+    for (body, words) in [
+        ("{}", "say what to purge"),
+        ("{\"everything\":true,\"kind\":\"blobs\"}", "say what to purge"),
+        ("{\"hash\":\"xyz\"}", "is not the hash"),
+        ("{\"kind\":\"trees\"}", "neither blobs nor action-results"),
+        ("{\"hash\":\"00\",\"kind\":\"blobs\"}", "hash stands alone"),
+    ] {
+        let (code, text) = order(&server, "/admin/v1/purge", body).await;
+        assert_eq!(code, StatusCode::BAD_REQUEST, "{body}");
+        assert!(text.contains(words), "{text}");
+    }
+    let (code, _) = order(&server, "/admin/v1/purge", "{\"hsah\":\"00\"}").await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+    for (body, records) in [
+        ("{\"kind\":\"action-results\"}", 0),
+        ("{\"unused_for_s\":3600}", 0),
+        ("{\"keyspace\":\"\",\"kind\":\"blobs\"}", 19),
+        ("{\"everything\":true}", 0),
+    ] {
+        let last = done(&server, "/admin/v1/purge", body).await;
+        assert!(last.contains(&format!("\"records\":{records},")), "{body}: {last}");
+    }
+    assert!(read(&server, digest(&sample(100))).await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_store_shrinks_and_the_scrub_obeys() {
+    let server = TestServer::start().await;
+    for size in 1..9 {
+        store(&server, &sample(4_000_000 + size)).await;
+    }
+    let last = done(&server, "/admin/v1/evict", "{\"to_bytes\":4000000}").await;
+    assert!(!last.contains("\"records\":0,"), "{last}");
+    for (action, halted) in [("stop", true), ("start", false)] {
+        let (code, text) = order(&server, "/admin/v1/scrub", &format!("\"{action}\"")).await;
+        assert_eq!(code, StatusCode::OK, "{text}");
+        assert!(text.contains(&format!("\"is_halted\":{halted}")), "{text}");
+    }
+    let stats = server.admin("/admin/v1/stats").await;
+    let stats = String::from_utf8_lossy(stats.body()).into_owned();
+    assert!(stats.contains("\"usage\"") && stats.contains("\"action_results\""), "{stats}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_in_a_browser_and_who_is_no_admin_can_do_nothing() {
+    let file = File::new();
+    let server = file.server(&[]).await;
+    let (admin, writer) = (format!("Bearer {ADMIN}"), format!("Bearer {WRITER}"));
+    let json = ("content-type", "application/json");
+    for (headers, expect) in [
+        (&[json][..], StatusCode::UNAUTHORIZED),
+        (&[json, ("authorization", writer.as_str())], StatusCode::FORBIDDEN),
+        (
+            &[json, ("authorization", &admin), ("origin", "https://evil.example")],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            &[("content-type", "text/plain"), ("authorization", &admin)],
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (&[json, ("authorization", &admin)], StatusCode::OK),
+    ] {
+        let (code, text) =
+            order_with(&server, "/admin/v1/purge", "{\"everything\":true}", headers).await;
+        assert_eq!(code, expect, "{headers:?}: {text}");
+    }
+    server.stop().await;
+}
