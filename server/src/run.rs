@@ -156,7 +156,9 @@ impl Server {
             InFlightMetrics { budget: edge.budget().clone(), uploads: Arc::clone(edge.uploads()) };
         registry.register_collector(Box::new(in_flight));
         let uploads = Arc::clone(edge.uploads());
-        registry.register_collector(Box::new(guard.metrics()));
+        if config.auth.is_some() || config.tls.is_some() {
+            registry.register_collector(Box::new(guard.metrics()));
+        }
         let clients = serve_clients(listeners, edge, &guard, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
@@ -276,6 +278,9 @@ fn serve_clients(
     registry.register_collector(Box::new(Arc::clone(&sinks.tasks)));
     let transport_metrics = Arc::new(TransportMetrics::default());
     transport_metrics.register(registry);
+    if config.tls.is_some() {
+        transport_metrics.register_encrypted(registry);
+    }
     let options = TransportOptions {
         name: "worker",
         workers: config.workers,

@@ -22,6 +22,10 @@ impl TransportMetrics {
         registry.register("larder_connections_refused", help, self.refused.clone());
         let help = "Failures to accept a connection; any means too few file descriptors or memory";
         registry.register("larder_accept_errors", help, self.accept_errors.clone());
+    }
+
+    /// Shows in `registry` what there is with TLS only.
+    pub fn register_encrypted(&self, registry: &mut Registry) {
         let help = "TLS handshakes that failed: clients that trust another authority, show no certificate or speak plain text";
         registry.register("larder_tls_handshake_errors", help, self.handshake_errors.clone());
     }
