@@ -92,7 +92,8 @@ impl Prometheus {
                 return Err(CompatError::Overdue { program, limit: LIMIT, log: self.log.clone() });
             }
             process::pause();
-            let found = self.query("timestamp(up == 1)").unwrap_or_default();
+            // Of a selector this is the time of the sample; of anything more it would be that of the query.
+            let found = self.query("timestamp(up)").unwrap_or_default();
             let now = found.first().map(|series| series["value"][1].to_string());
             if let Some(now) = now.filter(|now| *now != last) {
                 seen += 1;
