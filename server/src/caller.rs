@@ -10,6 +10,10 @@ use http::HeaderMap;
 use larder_protos::reapi::RequestMetadata;
 use prost::Message as _;
 use tracing::Span;
+use tracing::field::Empty;
+
+use crate::report::TraceId;
+use crate::spans;
 
 /// What carries it.
 pub(crate) const HEADER: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
@@ -57,6 +61,30 @@ const TOOLS: [(&str, &[&str]); 15] = [
 /// of the Go SDK is in. Source: <https://github.com/bazelbuild/bazel/pull/30000>.
 const COUNT_BLOB_BYTES: [&str; 3] = ["siso", "re-client", "remotetool"];
 
+/// The span of a request: its target is fixed where it stands, and its fields with it.
+macro_rules! request_span {
+    ($caller:expr, $target:expr, $trace_id:expr $(, $($more:tt)+)?) => {{
+        let metadata = $caller.0.as_ref();
+        let details = metadata.and_then(|metadata| metadata.tool_details.as_ref());
+        tracing::error_span!(
+            target: $target,
+            "request",
+            trace_id = $trace_id,
+            $($($more)+,)?
+            tool = details.and_then(|details| logged(&details.tool_name)),
+            tool_version = details.and_then(|details| logged(&details.tool_version)),
+            tool_invocation_id = metadata.and_then(|metadata| logged(&metadata.tool_invocation_id)),
+            correlated_invocations_id =
+                metadata.and_then(|metadata| logged(&metadata.correlated_invocations_id)),
+            action_id = metadata.and_then(|metadata| logged(&metadata.action_id)),
+            action_mnemonic = metadata.and_then(|metadata| logged(&metadata.action_mnemonic)),
+            target_id = metadata.and_then(|metadata| logged(&metadata.target_id)),
+            configuration_id =
+                metadata.and_then(|metadata| logged(&metadata.configuration_id)),
+        )
+    }};
+}
+
 impl Caller {
     /// Reads the header, the first one if there are several.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -75,20 +103,16 @@ impl Caller {
     }
 
     /// What log lines of the request carry. At the highest level, since a line of any level needs it.
-    pub(crate) fn span(&self) -> Span {
-        let Some(metadata) = &self.0 else { return Span::none() };
-        let details = metadata.tool_details.as_ref();
-        tracing::error_span!(
-            "request",
-            tool = details.and_then(|details| logged(&details.tool_name)),
-            tool_version = details.and_then(|details| logged(&details.tool_version)),
-            tool_invocation_id = logged(&metadata.tool_invocation_id),
-            correlated_invocations_id = logged(&metadata.correlated_invocations_id),
-            action_id = logged(&metadata.action_id),
-            action_mnemonic = logged(&metadata.action_mnemonic),
-            target_id = logged(&metadata.target_id),
-            configuration_id = logged(&metadata.configuration_id),
-        )
+    pub(crate) fn span(&self, trace_id: Option<TraceId>) -> Span {
+        if self.0.is_none() && trace_id.is_none() {
+            return Span::none();
+        }
+        request_span!(self, module_path!(), trace_id.map(display))
+    }
+
+    /// The same for a request whose span goes to a collector. Its trace is recorded once it is known.
+    pub(crate) fn sampled_span(&self, method: &'static str) -> Span {
+        request_span!(self, spans::REQUEST, Empty, otel.name = method, otel.kind = "server")
     }
 }
 
@@ -205,7 +229,7 @@ mod tests {
         #[test]
         fn garbage_is_no_caller(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let caller = caller(BASE64.encode(&bytes).as_bytes());
-            let _span = caller.span();
+            let _span = caller.span(None);
             prop_assert!(caller.tool().index() < Tool::COUNT);
         }
     }

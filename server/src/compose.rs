@@ -2,6 +2,8 @@
 //!
 //! - CAS: `metered > (traced) > guarded > coalesced > hot > chunked > disk`
 //! - AC: `metered > (traced) > complete > hot > disk`
+//!
+//! Where spans are sent, `metered`, `complete`, `hot` and what is behind it are `spanned` each.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::sync::watch;
 
 use crate::config::{ByteSize, Config, Durability};
 use crate::memory::{HotMemory, HotShares};
+use crate::spans::{SpannedActions, SpannedBlobs};
 use crate::trace::{Recorder, RecorderError, TracedActions, TracedBlobs};
 
 /// From this size on a blob has a file of its own: well over what packs are good at, and few enough files.
@@ -163,8 +166,11 @@ pub fn build(
         capacity_bytes: shares.blobs_bytes,
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
-    let hot_blobs = Arc::new(HotTier::new(Arc::new(chunked.clone()), hot_options));
-    let coalesced = Arc::new(Coalesced::new_in(Arc::<HotTier>::clone(&hot_blobs), registry));
+    let spans = Spans(config.traces.is_some());
+    let hot_blobs =
+        Arc::new(HotTier::new(spans.blobs("cas.disk", Arc::new(chunked.clone())), hot_options));
+    let hot_tier: Arc<dyn BlobStore> = Arc::<HotTier>::clone(&hot_blobs);
+    let coalesced = Arc::new(Coalesced::new_in(spans.blobs("cas.hot", hot_tier), registry));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
         Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
@@ -174,21 +180,36 @@ pub fn build(
     if let Some(recorder) = &recorder {
         blobs = Arc::new(TracedBlobs::new(blobs, Arc::clone(recorder)));
     }
-    let blobs: Arc<dyn BlobStore> = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
+    let metered = Arc::new(Metered::new(blobs, BlobMetrics::register(registry)));
+    let blobs = spans.blobs("cas", metered);
 
     let disk_actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
     let versions = Arc::<DiskActions>::clone(&disk_actions);
+    let disk_actions = spans.actions("ac.disk", disk_actions);
     let hot_actions = Arc::new(HotActions::new(disk_actions, versions, shares.actions_bytes));
-    let inner: Arc<dyn ActionStore> = Arc::<HotActions>::clone(&hot_actions);
+    let inner = spans.actions("ac.hot", Arc::<HotActions>::clone(&hot_actions));
     let complete = Arc::new(Complete::new(inner, Arc::clone(&blobs), shares.trees_bytes, registry));
     let hot = HotMemory { blobs: hot_blobs, actions: hot_actions, trees: Arc::clone(&complete) };
-    let mut actions: Arc<dyn ActionStore> = complete;
+    let mut actions = spans.actions("ac.complete", complete);
     if let Some(recorder) = recorder {
         actions = Arc::new(TracedActions::new(actions, recorder));
     }
     let metrics = ActionMetrics::register(registry);
-    let actions: Arc<dyn ActionStore> = Arc::new(MeteredActions::new(actions, metrics));
+    let actions = spans.actions("ac", Arc::new(MeteredActions::new(actions, metrics)));
     Ok(Stacks { blobs, actions, sizes, hot, chunked, disk, engine })
+}
+
+/// Whether the calls of each tier have spans.
+struct Spans(bool);
+
+impl Spans {
+    fn blobs(&self, tier: &'static str, store: Arc<dyn BlobStore>) -> Arc<dyn BlobStore> {
+        if self.0 { Arc::new(SpannedBlobs::new(tier, store)) } else { store }
+    }
+
+    fn actions(&self, tier: &'static str, store: Arc<dyn ActionStore>) -> Arc<dyn ActionStore> {
+        if self.0 { Arc::new(SpannedActions::new(tier, store)) } else { store }
+    }
 }
 
 impl Stacks {

@@ -41,7 +41,7 @@ pub fn request_metadata(data: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     let caller = Caller::of(&HeaderMap::from_iter([(HEADER.parse().expect("a header"), value)]));
     assert!(caller.tool().index() < crate::caller::Tool::COUNT, "a known label");
-    drop(caller.span());
+    drop(caller.span(None));
 }
 
 /// What a client asks of an origin, a line each: `checksum.sri`, a URL, a qualifier and its value; then, as settings have

@@ -26,8 +26,10 @@ use crate::guard::Guard;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
 use crate::reload::{Again, Reload};
+use crate::report::{AccessLogError, Reports};
 use crate::telemetry::{
-    DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Sinks, TierMetrics, register_process,
+    DiskMetrics, FetchMetrics, InFlightMetrics, Observed, Reported, Sinks, TierMetrics,
+    register_process,
 };
 use crate::transport::{
     ListenError, Listener, TlsError, Transport, TransportMetrics, TransportOptions, listen, serve,
@@ -80,6 +82,9 @@ pub enum StartError {
     /// No fetching from origins.
     #[error(transparent)]
     Origin(#[from] OriginError),
+    /// No access log.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// No thread or runtime.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -117,14 +122,15 @@ impl Server {
 
     /// The same on a disk of the caller's.
     pub fn start_on(config: &Config, io: Arc<dyn Io>) -> Result<RunningServer, StartError> {
-        Self::start_again(config, io, Again::nothing(config))
+        Self::start_again(config, io, Again::nothing(config), Reported::default())
     }
 
-    /// The same for a server that can be told to read its configuration again.
+    /// The same for a server that can be told to read its configuration again, in a process whose log and spans are counted.
     pub fn start_again(
         config: &Config,
         io: Arc<dyn Io>,
         again: Again,
+        reported: Reported,
     ) -> Result<RunningServer, StartError> {
         let ending = CancellationToken::new();
         let guard = Guard::open(config, ending.clone())?;
@@ -144,6 +150,9 @@ impl Server {
 
         let mut registry = Registry::default();
         register_process(&mut registry, SystemTime::now());
+        let reports = Reports::start(config, seed())?.map(Arc::new);
+        let access_log = reports.as_deref().and_then(Reports::access_log_counts).cloned();
+        registry.register_collector(Box::new(Reported { access_log, ..reported }));
         tracing::debug!(data_dir = %config.data_dir.display(), "opening the store");
         // The stores name their metrics without the product.
         let stacks = compose::build(config, io, registry.sub_registry_with_prefix("larder"))?;
@@ -159,7 +168,8 @@ impl Server {
         if config.auth.is_some() || config.tls.is_some() {
             registry.register_collector(Box::new(guard.metrics()));
         }
-        let clients = serve_clients(listeners, edge, &guard, config, &mut registry);
+        let sinks = Sinks { reports, ..Sinks::default() };
+        let clients = serve_clients(listeners, edge, &guard, sinks, config, &mut registry);
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
         let operations = Operations::new(stacks.clone());
@@ -197,6 +207,12 @@ fn origin(config: &Config, registry: &mut Registry) -> Result<Option<Arc<Origin>
     let origin = Arc::new(Origin::new(settings, max_blob_size)?);
     registry.register_collector(Box::new(FetchMetrics(Arc::clone(&origin))));
     Ok(Some(origin))
+}
+
+/// Differs from start to start, so that not always the same requests are sampled.
+fn seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::from(since.subsec_nanos()) ^ u64::from(std::process::id()) << 32
 }
 
 /// Fills the hot tier with what was used last before the start.
@@ -270,10 +286,10 @@ fn serve_clients(
     listeners: Vec<Listener>,
     edge: Edge,
     guard: &Guard,
+    sinks: Sinks,
     config: &Config,
     registry: &mut Registry,
 ) -> io::Result<Transport> {
-    let sinks = Sinks::default();
     registry.register_collector(Box::new(Arc::clone(&sinks.rpcs)));
     registry.register_collector(Box::new(Arc::clone(&sinks.tasks)));
     let transport_metrics = Arc::new(TransportMetrics::default());

@@ -1,14 +1,13 @@
 //! What a user needs to know once the server is up: a few set lines, or one JSON event.
 
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 
 use crate::config::{ByteSize, Config, ListenAddress};
 use crate::run::RunningServer;
-use crate::telemetry::LogStyle;
+use crate::telemetry::{LogHandle, LogStyle};
 
 /// Tells on standard error, where the log goes too.
-pub(super) fn announce(server: &RunningServer, config: &Config, style: LogStyle) {
+pub(super) fn announce(server: &RunningServer, config: &Config, log: &LogHandle) {
     let addresses = server.addresses();
     let listen = addresses.listen_text();
     let clients = clients(&addresses.listen);
@@ -16,7 +15,7 @@ pub(super) fn announce(server: &RunningServer, config: &Config, style: LogStyle)
     let used = ByteSize::bytes(server.usage().stored_bytes);
     let version = env!("CARGO_PKG_VERSION");
     let data_dir = config.data_dir.display();
-    match style {
+    match log.style() {
         LogStyle::Json => tracing::info!(
             version,
             address = %listen,
@@ -31,14 +30,12 @@ pub(super) fn announce(server: &RunningServer, config: &Config, style: LogStyle)
             let limit = config.max_size.approximate();
             let used = used.approximate();
             let bazel = clients.join("\n          ");
-            // Nobody reads it if standard error is closed.
-            let _closed = writeln!(
-                io::stderr(),
+            log.tell(format!(
                 "\n  larder {version} is listening on {listen}\n\
                  \n  data    {data_dir} ({used} of {limit})\
                  \n  bazel   {bazel}\
-                 \n  admin   http://{admin}/statusz\n",
-            );
+                 \n  admin   http://{admin}/statusz\n\n",
+            ));
         }
     }
 }

@@ -14,13 +14,16 @@ use super::supervisor::Supervisor;
 use crate::config::Config;
 use crate::reload::{Again, ConfigSource};
 use crate::run::{Server, StartError};
-use crate::telemetry::{LogError, start_log};
+use crate::spans::{SpanExport, SpanExportError};
+use crate::telemetry::{LogError, LogHandle, Reported, start_log};
 
 /// What ends `larder serve` other than a signal.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ServeError {
     #[error(transparent)]
     Log(#[from] LogError),
+    #[error(transparent)]
+    Spans(#[from] SpanExportError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("no runtime for signals")]
@@ -36,15 +39,21 @@ pub(super) fn serve(
     source: ConfigSource,
     supervisor: &Supervisor,
 ) -> Result<(), ServeError> {
-    let (style, log) = start_log(&config.log)?;
-    let again = Again { config: source, log: Some(log) };
+    let (log, spans) = start_telemetry(config)?;
+    let again = Again { config: source, log: Some(log.control().clone()) };
+    let reported = Reported {
+        log: Some(Arc::clone(log.counts())),
+        spans: spans.as_ref().map(|spans| Arc::clone(spans.counts())),
+        access_log: None,
+    };
     raise_open_files_limit();
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::install()?;
         let settings = config.clone();
-        let mut starting =
-            spawn_blocking(move || Server::start_again(&settings, Arc::new(RealIo), again));
+        let mut starting = spawn_blocking(move || {
+            Server::start_again(&settings, Arc::new(RealIo), again, reported)
+        });
         let mut early_signal = None;
         let started = tokio::select! {
             started = &mut starting => started,
@@ -65,7 +74,7 @@ pub(super) fn serve(
         let name = if let Some(name) = early_signal {
             name
         } else {
-            announce(&server, config, style);
+            announce(&server, config, &log);
             supervisor.tell("READY=1");
             signals.next().await
         };
@@ -85,6 +94,13 @@ pub(super) fn serve(
     // After a second signal a thread is still waiting for the drain.
     runtime.shutdown_background();
     outcome
+}
+
+/// The spans are dropped before the log is, which may have to say that the last of them are lost.
+fn start_telemetry(config: &Config) -> Result<(LogHandle, Option<SpanExport>), ServeError> {
+    let spans = config.traces.as_ref().map(SpanExport::start).transpose()?;
+    let log = start_log(&config.log, spans.as_ref())?;
+    Ok((log, spans))
 }
 
 struct Signals {

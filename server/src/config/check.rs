@@ -66,6 +66,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let hot = reader.hot(max_size, machine);
     let fetch = reader.fetch();
     let log = reader.log();
+    let access_log = reader.access_log();
+    let traces = reader.traces();
     reader.finish(|| {
         let (listen, admin_listen, unsafe_anonymous) = addresses?;
         let (weak_digest_functions, default_digest_function) = functions?;
@@ -95,6 +97,8 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             tls: tls.ok()?,
             auth: auth.ok()?,
             log: log?,
+            access_log,
+            traces,
         })
     })
 }

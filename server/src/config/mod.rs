@@ -8,6 +8,7 @@ mod functions;
 mod listen;
 mod machine;
 mod problem;
+mod reports;
 mod settings;
 mod size;
 mod sources;
@@ -29,6 +30,9 @@ pub use self::functions::{DefaultFunction, WeakFunction};
 pub use self::listen::{ListenAddress, SocketMode};
 pub use self::machine::{DiskRoom, Machine};
 pub use self::problem::{Origin, Problem, Problems};
+pub use self::reports::{
+    AccessLogSettings, AccessLogTarget, Endpoint, Ratio, TraceProtocol, TraceSettings,
+};
 pub use self::settings::{Fallback, SETTINGS, Setting};
 pub use self::size::{ByteSize, ByteSizeError};
 pub use self::sources::{CONFIG_VARIABLE, Sources};
@@ -88,6 +92,10 @@ pub struct Config {
     pub auth: Option<AuthSettings>,
     /// What is logged and how.
     pub log: Log,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLogSettings>,
+    /// Spans, if any are sent.
+    pub traces: Option<TraceSettings>,
 }
 
 /// What an acknowledged upload survives.
@@ -160,6 +168,7 @@ impl Config {
             Durability::Sync => None,
         };
         let fetch = self.fetch.as_ref();
+        let (access_log, traces) = (self.access_log.as_ref(), self.traces.as_ref());
         let allow_addresses =
             fetch.map(|fetch| &fetch.allow_addresses).filter(|list| !list.is_empty());
         let (tls, auth) = (self.tls.as_ref(), self.auth.as_ref());
@@ -208,6 +217,11 @@ impl Config {
             ("auth.header", auth.and_then(|auth| auth.header.as_ref()).map(Value::show)),
             ("log.level", Some(self.log.level.show())),
             ("log.format", Some(self.log.format.show())),
+            ("access_log.to", access_log.map(|access_log| access_log.to.show())),
+            ("access_log.sample_ratio", access_log.map(|log| log.sample_ratio.show())),
+            ("traces.endpoint", traces.map(|traces| traces.endpoint.show())),
+            ("traces.protocol", traces.map(|traces| traces.protocol.show())),
+            ("traces.sample_ratio", traces.map(|traces| traces.sample_ratio.show())),
         ];
         shown.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }

@@ -376,7 +376,47 @@ pub const SETTINGS: &[Setting] = &[
         value_name: "auto|human|json",
         fallback: Fallback::Text("auto"),
         help: "How it is logged; auto is human on a terminal and JSON otherwise.",
-        advice: "Logs go to standard error.",
+        advice: "Logs go to standard error. While nobody reads it, lines are dropped and \
+                 larder_log_dropped_lines_total counts them.",
+    },
+    Setting {
+        key: "access_log.to",
+        value_name: "FILE|stderr",
+        fallback: Fallback::Off,
+        help: "Where a line of JSON is written for each request that has ended.",
+        advice: "The file is appended to, so that logrotate's copytruncate works. A disk or a pipe that \
+                 stalls costs lines, never requests: larder_access_log_dropped_events_total grows.",
+    },
+    Setting {
+        key: "access_log.sample_ratio",
+        value_name: "RATIO",
+        fallback: Fallback::Text("1"),
+        help: "The share of requests that have a line, from 0 to 1; those that ended in an error all do.",
+        advice: "A miss is no error, nor is a request that its client gave up. A line takes about 300 B.",
+    },
+    Setting {
+        key: "traces.endpoint",
+        value_name: "URL",
+        fallback: Fallback::Off,
+        help: "The OpenTelemetry collector that spans are sent to, such as http://127.0.0.1:4317.",
+        advice: "Not encrypted: an agent on this machine takes them further. While it does not answer, \
+                 larder_otlp_dropped_spans_total grows and nothing waits.",
+    },
+    Setting {
+        key: "traces.protocol",
+        value_name: "grpc|http",
+        fallback: Fallback::Text("grpc"),
+        help: "What the collector speaks: OTLP over gRPC, or protobuf over HTTP.",
+        advice: "By custom gRPC is on port 4317 and HTTP on 4318, where /v1/traces is added to an \
+                 address without a path.",
+    },
+    Setting {
+        key: "traces.sample_ratio",
+        value_name: "RATIO",
+        fallback: Fallback::Text("0.01"),
+        help: "The share of requests that have spans, from 0 to 1, where the client does not decide.",
+        advice: "A client that sends traceparent decides by its sampled flag. A sampled request costs \
+                 some ten microseconds.",
     },
 ];
 

@@ -351,6 +351,9 @@ fn what_is_shown_checks_to_the_same() {
         ("auth.anonymous", "read"),
         ("auth.certificates", "write"),
         ("auth.header", "x-api-key"),
+        ("access_log.to", "stderr"),
+        ("traces.endpoint", "http://127.0.0.1:4318/v1/traces"),
+        ("traces.protocol", "http"),
     ]))
     .unwrap();
     let shown = config.settings();

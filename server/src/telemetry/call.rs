@@ -12,6 +12,7 @@ use super::observe::Sinks;
 use super::rpc_metrics::Ended;
 use super::tally::Tally;
 use crate::caller::{Caller, Tool};
+use crate::report::Report;
 
 /// One request until its answer has ended; recorded when dropped. Until something else is known
 /// the outcome is CANCELLED, since a client that goes away leaves only a drop.
@@ -23,6 +24,8 @@ pub(super) struct Call {
     mnemonic: String,
     tally: Arc<Tally>,
     span: Span,
+    /// Where requests are told about.
+    report: Option<Report>,
     started: Instant,
     first_byte: Option<Duration>,
     sent_bytes: u64,
@@ -30,13 +33,20 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn begin(sinks: Sinks, method: Method, caller: Caller) -> Self {
+    pub(super) fn begin(
+        sinks: Sinks,
+        method: Method,
+        caller: Caller,
+        report: Option<Report>,
+    ) -> Self {
         sinks.rpcs.begin(method);
+        let span = report.as_ref().map_or_else(|| caller.span(None), |report| report.span(&caller));
         Self {
             sinks,
             method,
             tool: caller.tool(),
-            span: caller.span(),
+            span,
+            report,
             mnemonic: caller.into_mnemonic(),
             tally: Arc::default(),
             started: Instant::now(),
@@ -85,7 +95,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let last_byte = self.started.elapsed();
-        self.sinks.rpcs.end(&Ended {
+        let ended = Ended {
             method: self.method,
             tool: self.tool,
             code: self.code,
@@ -93,8 +103,12 @@ impl Drop for Call {
             last_byte,
             received_bytes: self.tally.received_bytes(),
             sent_bytes: self.sent_bytes,
-        });
+        };
+        self.sinks.rpcs.end(&ended);
         self.sinks.tasks.record(self.tool, &self.mnemonic, &self.tally, self.sent_bytes);
+        if let Some(report) = self.report.take() {
+            report.end(ended);
+        }
     }
 }
 

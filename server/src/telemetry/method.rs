@@ -6,7 +6,7 @@ use crate::edge::{Dialect, Place};
 
 /// What a request asks for, as a metric label.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub(super) struct Method(usize);
+pub(crate) struct Method(usize);
 
 /// Calls known by name, the frequent ones first: the package of the path, and the label, which is
 /// the rest of it.
@@ -100,7 +100,7 @@ impl Method {
     }
 
     /// The metric label.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         let rpc = RPCS.get(self.0).map(|(_, label)| *label);
         let http = || Some(HTTP.get(self.0 - RPCS.len())?.1);
         rpc.or_else(http).unwrap_or("other")

@@ -21,6 +21,7 @@ use super::method::Method;
 use super::rpc_metrics::RpcMetrics;
 use super::tasks::TaskMetrics;
 use crate::caller::Caller;
+use crate::report::{Report, Reports};
 
 /// Whatever ends a body early.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -39,6 +40,8 @@ pub struct Sinks {
     pub rpcs: Arc<RpcMetrics>,
     /// By task.
     pub tasks: Arc<TaskMetrics>,
+    /// Call by call, where that is on.
+    pub reports: Option<Arc<Reports>>,
 }
 
 impl<S> Observed<S> {
@@ -65,7 +68,9 @@ where
         let protocol = Protocol::of(&request);
         let method = Method::of(&request, protocol == Protocol::Grpc);
         let caller = Caller::of(request.headers());
-        let mut call = Call::begin(self.sinks.clone(), method, caller);
+        let begin = |reports| Report::begin(reports, &mut request, &caller, method.label());
+        let report = self.sinks.reports.as_ref().map(begin);
+        let mut call = Call::begin(self.sinks.clone(), method, caller, report);
         request.extensions_mut().insert(call.tool());
         request.extensions_mut().insert(Arc::clone(call.tally()));
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();

@@ -61,6 +61,11 @@ const CODE_LABELS: [&str; 17] = [
 const SIZES: [(&str, u64); 4] =
     [("small", 64 << 10), ("medium", 1 << 20), ("large", 16 << 20), ("huge", u64::MAX)];
 
+/// The code as metrics and reports have it.
+pub(crate) fn code_label(code: Code) -> &'static str {
+    CODE_LABELS[code as usize]
+}
+
 /// How many calls, by whom, with which outcome, how long they took, and how many bytes they moved.
 #[derive(Debug)]
 pub struct RpcMetrics {
@@ -82,15 +87,15 @@ struct MethodMetrics {
 
 /// A call that has ended.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Ended {
-    pub(super) method: Method,
-    pub(super) tool: Tool,
-    pub(super) code: Code,
+pub(crate) struct Ended {
+    pub(crate) method: Method,
+    pub(crate) tool: Tool,
+    pub(crate) code: Code,
     /// Until the first byte of the answer's body, or its end where it has none.
-    pub(super) first_byte: Duration,
-    pub(super) last_byte: Duration,
-    pub(super) received_bytes: u64,
-    pub(super) sent_bytes: u64,
+    pub(crate) first_byte: Duration,
+    pub(crate) last_byte: Duration,
+    pub(crate) received_bytes: u64,
+    pub(crate) sent_bytes: u64,
 }
 
 impl Default for MethodMetrics {

@@ -21,8 +21,10 @@ const CRATES: [&str; 6] = [
     "larder_testkit",
 ];
 
-/// What the metrics of TLS and access control begin with, which a server shows where these are set up; not that of this test.
-const OF_ACCESS: [&str; 2] = ["larder_tls_", "larder_credentials_"];
+/// What the metrics begin with that a server shows where TLS, access control, the access log or traces are set up, and a
+/// process that has set up its log; not the server of this test.
+const SET_UP_ELSEWHERE: [&str; 5] =
+    ["larder_tls_", "larder_credentials_", "larder_log_", "larder_access_log_", "larder_otlp_"];
 
 /// What tests take from the environment.
 const OF_TESTS: [&str; 3] = ["LARDER_MUTATIONS", "LARDER_SIM_FIRST", "LARDER_SIM_SEEDS"];
@@ -84,7 +86,7 @@ async fn every_metric_that_is_named_exists_and_every_one_is_used() {
     for (path, text) in documents() {
         for (word, _) in words(&text, "larder_").chain(words(&text, "process_")) {
             let is_other =
-                CRATES.contains(&word) || OF_ACCESS.iter().any(|of| word.starts_with(of));
+                CRATES.contains(&word) || SET_UP_ELSEWHERE.iter().any(|of| word.starts_with(of));
             if !is_other && !is_metric(&page, word) {
                 wrong.push(format!("{}: {word}", path.display()));
             }
@@ -205,11 +207,12 @@ fn every_setting_that_is_named_exists() {
     }
 }
 
-/// Whether a span looks like the key of a setting: two words or more, and no metric.
+/// Whether a span looks like the key of a setting: two words or more, and neither a metric nor a span's attribute.
 fn is_key(span: &str) -> bool {
     let is_of_key = |c: char| c.is_ascii_lowercase() || ['_', '.'].contains(&c);
-    let is_other = ["larder_", "process_"].iter().any(|start| span.starts_with(start))
-        || [".md", ".yaml", ".json", ".toml"].iter().any(|end| span.ends_with(end));
+    let is_other =
+        ["larder_", "process_", "larder.", "rpc."].iter().any(|start| span.starts_with(start))
+            || [".md", ".yaml", ".json", ".toml"].iter().any(|end| span.ends_with(end));
     let is_of_words = span.split(['_', '.']).all(|word| !word.is_empty());
     span.chars().all(is_of_key) && span.contains(['_', '.']) && is_of_words && !is_other
 }
@@ -220,9 +223,13 @@ fn code_is_told_from_prose() {
     let calls = code(text);
     assert_eq!(called(&calls[0]), Some(("verify", vec!["data-dir"])));
     assert_eq!(called(&calls[1]), Some(("serve", vec!["listen"])));
-    for (span, expect) in
-        [("max_size", true), ("hot.capacity", true), ("larder_panics", false), ("sync", false)]
-    {
+    for (span, expect) in [
+        ("max_size", true),
+        ("hot.capacity", true),
+        ("larder_panics", false),
+        ("larder.digest", false),
+        ("sync", false),
+    ] {
         assert_eq!(is_key(span), expect, "{span}");
     }
 }

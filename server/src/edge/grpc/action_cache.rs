@@ -14,6 +14,7 @@ use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::answer_bytes;
+use crate::report::Notes;
 use crate::telemetry::Tally;
 
 #[derive(Clone, Debug)]
@@ -26,11 +27,14 @@ impl ActionCache for ActionCacheService {
         request: Request<GetActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
         let (hold, tally) = (hold_of(&request), Tally::of(request.extensions()));
+        let notes = Notes::of(request.extensions());
         let request = request.into_inner();
         let addressed = self.0.addressed(&request.instance_name, request.digest_function);
         let (partition, said) = addressed.map_err(grpc_status)?;
         let action = said.require("action_digest", request.action_digest.as_ref());
-        let key = partition.action(*action.map_err(grpc_status)?.hash());
+        let action = action.map_err(grpc_status)?;
+        notes.instance(&request.instance_name).digest(action);
+        let key = partition.action(*action.hash());
         let lender: Arc<Hold> = Arc::clone(&hold);
         let cx = RequestCx::raw_within(RequestMemory::counted_by(lender));
         let found = self.0.actions.get(&cx, &key).await.map_err(grpc_status)?;
@@ -59,11 +63,14 @@ impl ActionCache for ActionCacheService {
         &self,
         request: Request<UpdateActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
+        let notes = Notes::of(request.extensions());
         let request = request.into_inner();
         let addressed = self.0.addressed(&request.instance_name, request.digest_function);
         let (partition, said) = addressed.map_err(grpc_status)?;
         let action = said.require("action_digest", request.action_digest.as_ref());
-        let key = partition.action(*action.map_err(grpc_status)?.hash());
+        let action = action.map_err(grpc_status)?;
+        notes.instance(&request.instance_name).digest(action);
+        let key = partition.action(*action.hash());
         let Some(result) = request.action_result else {
             return Err(Status::invalid_argument("the request has no action_result"));
         };

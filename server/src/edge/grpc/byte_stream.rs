@@ -22,6 +22,7 @@ use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::uploads::UploadName;
 use crate::edge::working_set::download_bytes;
+use crate::report::Notes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ByteStreamService(pub(crate) Arc<Shared>);
@@ -35,8 +36,10 @@ impl ByteStream for ByteStreamService {
         request: Request<ReadRequest>,
     ) -> Result<Response<Self::ReadStream>, Status> {
         let hold = hold_of(&request);
+        let notes = Notes::of(request.extensions());
         let ReadRequest { resource_name, read_offset, read_limit } = request.into_inner();
         let name = read_name(&self.0.functions, &resource_name).map_err(grpc_status)?;
+        notes.instance(&name.instance).digest(name.digest);
         let range = range(name.compressor, read_offset, read_limit)?;
         let key = Partition::of(&name.instance).blob(name.digest);
         let cx = match name.compressor {
@@ -61,7 +64,9 @@ impl ByteStream for ByteStreamService {
     ) -> Result<Response<WriteResponse>, Status> {
         let hold = hold_of(&request);
         let tool = request.extensions().get().copied().unwrap_or_default();
-        let committed_size = upload::receive(&self.0, &hold, tool, request.into_inner()).await?;
+        let notes = Notes::of(request.extensions());
+        let messages = request.into_inner();
+        let committed_size = upload::receive(&self.0, &hold, tool, &notes, messages).await?;
         // The answer takes nothing, and its client may go on sending.
         hold.discard_rest();
         Ok(Response::new(WriteResponse { committed_size }))
@@ -73,6 +78,7 @@ impl ByteStream for ByteStreamService {
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
         let name = &request.get_ref().resource_name;
         let name = write_name(&self.0.functions, name).map_err(grpc_status)?;
+        Notes::of(request.extensions()).instance(&name.instance).digest(name.digest);
         let key = Partition::of(&name.instance).blob(name.digest);
         let asked = self.0.blobs.find_missing(&RequestCx::RAW, key.into()).await;
         let complete = asked.map_err(grpc_status)?.is_empty();

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use larder_cas::RequestCx;
-use larder_protos::Digest;
 use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
 use larder_protos::reapi::{
     BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
@@ -12,12 +11,14 @@ use larder_protos::reapi::{
     SplitBlobRequest, SplitBlobResponse,
 };
 use larder_protos::services::content_addressable_storage_server::ContentAddressableStorage;
+use larder_protos::{Digest, reapi};
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
 use super::{batch, get_tree, splice, split};
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
+use crate::report::Notes;
 
 #[derive(Clone, Debug)]
 pub(crate) struct CasService(pub(crate) Arc<Shared>);
@@ -30,6 +31,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let request = request.into_inner();
         let addressed = self.0.addressed(&request.instance_name, request.digest_function);
         let (partition, said) = addressed.map_err(grpc_status)?;
@@ -45,6 +47,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let hold = hold_of(&request);
         batch::update(&self.0, &hold, request.into_inner()).await.map(Response::new)
     }
@@ -53,6 +56,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchReadBlobsRequest>,
     ) -> Result<Response<BatchReadBlobsResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let hold = hold_of(&request);
         batch::read(&self.0, &hold, request.into_inner()).await.map(Response::new)
     }
@@ -61,6 +65,8 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<GetTreeRequest>,
     ) -> Result<Response<Self::GetTreeStream>, Status> {
+        note_instance(&request, |request| &request.instance_name);
+        note_digest(&request, |request| request.root_digest.as_ref());
         let hold = hold_of(&request);
         hold.cover(get_tree::PAGE_BYTES).await.map_err(grpc_status)?;
         get_tree::pages(Arc::clone(&self.0), hold, request.into_inner()).await.map(Response::new)
@@ -70,6 +76,8 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<SplitBlobRequest>,
     ) -> Result<Response<SplitBlobResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
+        note_digest(&request, |request| request.blob_digest.as_ref());
         let hold = hold_of(&request);
         split::chunks(&self.0, &hold, request.into_inner()).await.map(Response::new)
     }
@@ -78,6 +86,21 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<SpliceBlobRequest>,
     ) -> Result<Response<SpliceBlobResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
+        note_digest(&request, |request| request.blob_digest.as_ref());
         splice::blob(&self.0, request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// Notes whose request it is.
+fn note_instance<T>(request: &Request<T>, name: impl FnOnce(&T) -> &String) {
+    Notes::of(request.extensions()).instance(name(request.get_ref()));
+}
+
+/// Notes what the request is about, as its client writes it.
+fn note_digest<T>(request: &Request<T>, digest: impl FnOnce(&T) -> Option<&reapi::Digest>) {
+    if let Some(digest) = digest(request.get_ref()) {
+        let reapi::Digest { hash, size_bytes } = digest;
+        Notes::of(request.extensions()).digest(format_args!("{hash}/{size_bytes}"));
     }
 }

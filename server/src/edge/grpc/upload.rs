@@ -20,6 +20,7 @@ use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::uploads::{LeaseError, UploadName};
+use crate::report::Notes;
 
 /// What a compressed upload is told that ended early, and so has no size that both sides know.
 const COMMITTED_EARLY_COMPRESSED: i64 = -1;
@@ -29,12 +30,14 @@ pub(crate) async fn receive(
     shared: &Arc<Shared>,
     hold: &Arc<Hold>,
     tool: Tool,
+    notes: &Notes,
     mut messages: Streaming<WriteRequest>,
 ) -> Result<i64, Status> {
     let first = messages.message().await?;
     let first = first.ok_or_else(|| Status::invalid_argument("the upload has no message"))?;
     let name = write_name(&shared.functions, &first.resource_name);
     let name = name.map_err(grpc_status)?;
+    notes.instance(&name.instance).digest(name.digest);
     let session = WriteSession::begin(&first).map_err(session_status)?;
     let key = Partition::of(&name.instance).blob(name.digest);
 

@@ -18,6 +18,7 @@ use super::{download, gradle, key_value, nx, turborepo, upload, webdav};
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::{self, EdgeError, http_status};
+use crate::report::Notes;
 
 /// The HTTP cache over the same stores as gRPC.
 #[derive(Debug)]
@@ -49,15 +50,19 @@ impl HttpCache {
         let shared = &*self.shared;
         match Place::of(path) {
             Some(place) if place.dialect == Dialect::Sccache => {
+                Notes::of(request.extensions()).instance(place.instance);
                 webdav::call(shared, path, is_folder, &place, request).await
             }
-            Some(place) if !is_folder => match place.dialect {
-                Dialect::KeyValue => key_value::call(shared, &place, request).await,
-                Dialect::Gradle => gradle::call(shared, &place, request).await,
-                Dialect::Turborepo => turborepo::call(shared, &place, request).await,
-                Dialect::Nx => nx::call(shared, &self.claims, &place, request).await,
-                Dialect::Cache | Dialect::Sccache => self.cache(&place, request).await,
-            },
+            Some(place) if !is_folder => {
+                Notes::of(request.extensions()).instance(place.instance);
+                match place.dialect {
+                    Dialect::KeyValue => key_value::call(shared, &place, request).await,
+                    Dialect::Gradle => gradle::call(shared, &place, request).await,
+                    Dialect::Turborepo => turborepo::call(shared, &place, request).await,
+                    Dialect::Nx => nx::call(shared, &self.claims, &place, request).await,
+                    Dialect::Cache | Dialect::Sccache => self.cache(&place, request).await,
+                }
+            }
             _ => refusal(PathError::Unknown),
         }
     }
@@ -68,6 +73,7 @@ impl HttpCache {
             Ok(path) => path,
             Err(error) => return refusal(error),
         };
+        Notes::of(request.extensions()).instance(&path.instance).digest(path.hash);
         let target = Target {
             shared: &self.shared,
             partition: Partition::of(&path.instance),
