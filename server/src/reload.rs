@@ -1,4 +1,4 @@
-//! [`Reload`]: reads the configuration again and takes over what can change in a running server.
+//! `Reload`: reads the configuration again and takes over what can change in a running server.
 //!
 //! A configuration with a problem changes nothing. What needs a restart is told each time, until there was one.
 
