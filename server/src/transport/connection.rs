@@ -1,7 +1,9 @@
 //! One connection, by TLS where that is set up: HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -14,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::gathered::{Outlet, gathered};
 use super::patient::{GREETING_TIMEOUT, Patient};
 use super::worker::Handed;
 use super::{Encryption, HttpService};
@@ -159,13 +162,31 @@ where
     S: HttpService,
 {
     let service = TowerToHyperService::new(service);
-    let io = TokioIo::new(Patient::new(io));
-    let mut connection = pin!(manner.builder.serve_connection(io, service));
+    let (io, outlet) = gathered(Patient::new(io));
+    let mut connection = pin!(manner.builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
-        ended = connection.as_mut() => return ended,
+        ended = drained(connection.as_mut(), &outlet) => return ended,
         () = manner.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    connection.await
+    drained(connection.as_mut(), &outlet).await
+}
+
+/// Polls the connection's protocol to its end, and each time writes what it said.
+async fn drained<C, I>(mut connection: Pin<&mut C>, outlet: &Outlet<I>) -> Result<(), BoxError>
+where
+    C: Future<Output = Result<(), BoxError>>,
+    I: AsyncWrite + Unpin,
+{
+    poll_fn(|cx| {
+        let ended = connection.as_mut().poll(cx);
+        // A protocol that ends in an error has said why; whether the client still hears it is not waited for.
+        match (ended, outlet.poll_drain(cx)) {
+            (Poll::Ready(ended), _) => Poll::Ready(ended),
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
+            (Poll::Pending, _) => Poll::Pending,
+        }
+    })
+    .await
 }
 
 #[cfg(test)]

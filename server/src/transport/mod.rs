@@ -9,6 +9,7 @@
 
 mod acceptor;
 mod connection;
+mod gathered;
 mod listen;
 mod metrics;
 mod patient;
