@@ -8,7 +8,7 @@ use crate::{DigestFunction, ParseError};
 /// The longest hash of all functions, SHA-512's.
 const MAX_BYTES: usize = 64;
 
-/// A hash together with its function. Always of the function's length; [`Hash::parse`] is the only way in from text.
+/// A hash together with its function. Always of the function's length; [`Hash::parse`] and [`Hash::from_hex`] are the ways in from text.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Hash {
     function: DigestFunction,
@@ -28,11 +28,20 @@ impl Hash {
                 expected: 2 * length,
             });
         }
+        Self::from_hex(function, hex.as_bytes())
+            .ok_or_else(|| ParseError::HashDigits { shown: shown(hex) })
+    }
+
+    /// The same of bytes that need not be text; `None` where [`Hash::parse`] says why.
+    pub fn from_hex(function: DigestFunction, hex: &[u8]) -> Option<Self> {
+        let length = function.hash_len_bytes();
         let mut bytes = [0; MAX_BYTES];
+        if hex.len() != 2 * length {
+            return None;
+        }
         let case = faster_hex::CheckCase::Lower;
-        faster_hex::hex_decode_with_case(hex.as_bytes(), &mut bytes[..length], case)
-            .map_err(|_| ParseError::HashDigits { shown: shown(hex) })?;
-        Ok(Self { function, bytes })
+        faster_hex::hex_decode_with_case(hex, &mut bytes[..length], case).ok()?;
+        Some(Self { function, bytes })
     }
 
     /// A hash of these bytes; `None` unless they have the function's length.

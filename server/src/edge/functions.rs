@@ -131,11 +131,15 @@ impl Said<'_> {
 
     /// Parses a digest of the request, whose length tells the function where the field did not.
     pub(crate) fn parse(self, digest: &reapi::Digest) -> Result<Digest, FunctionError> {
-        let function = match self.said {
-            Some(function) => function,
-            None => self.instance.by_hex_digits(digest.hash.len())?,
-        };
-        Ok(Digest::from_proto(digest, function)?)
+        Ok(Digest::from_proto(digest, self.function_of(digest.hash.len())?)?)
+    }
+
+    /// The function of a hash of the request that has so many digits.
+    pub(crate) fn function_of(self, hex_digits: usize) -> Result<DigestFunction, FunctionError> {
+        match self.said {
+            Some(function) => Ok(function),
+            None => self.instance.by_hex_digits(hex_digits),
+        }
     }
 
     /// The same for a digest that must be there.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use larder_cas::{ByteRange, Payload, RequestCx};
+use futures_util::{StreamExt, stream};
+use larder_cas::{ByteRange, RequestCx};
 use larder_protos::bytestream::{
     QueryWriteStatusRequest, QueryWriteStatusResponse, ReadRequest, ReadResponse, WriteRequest,
     WriteResponse,
@@ -14,9 +14,9 @@ use larder_protos::{Compressor, InstanceName, ReadName, WriteName};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::hold_of;
+use super::read_body::Download;
 use super::upload;
 use crate::edge::functions::{FunctionError, Functions};
-use crate::edge::limits::MAX_READ_CHUNK_BYTES;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -29,6 +29,7 @@ pub(crate) struct ByteStreamService(pub(crate) Arc<Shared>);
 
 #[tonic::async_trait]
 impl ByteStream for ByteStreamService {
+    /// Empty: what is sent stands among the answer's extensions (`read_body.rs`).
     type ReadStream = BoxStream<'static, Result<ReadResponse, Status>>;
 
     async fn read(
@@ -55,7 +56,9 @@ impl ByteStream for ByteStreamService {
             Compressor::Identity => payload.into_raw(),
             Compressor::Zstd => payload.into_zstd(self.0.zstd_level),
         };
-        Ok(Response::new(responses(payload)))
+        let mut response = Response::new(stream::empty().boxed());
+        response.extensions_mut().insert(Download::new(payload));
+        Ok(response)
     }
 
     async fn write(
@@ -129,18 +132,6 @@ fn range(compressor: Compressor, offset: i64, limit: i64) -> Result<ByteRange, S
             "read_limit {limit} does not go with a compressed read"
         ))),
     }
-}
-
-fn responses(payload: Payload) -> BoxStream<'static, Result<ReadResponse, Status>> {
-    let messages = payload.into_stream().map_ok(|mut chunk| {
-        let mut messages = Vec::with_capacity(chunk.len().div_ceil(MAX_READ_CHUNK_BYTES));
-        while !chunk.is_empty() {
-            let data = chunk.split_to(chunk.len().min(MAX_READ_CHUNK_BYTES));
-            messages.push(Ok(ReadResponse { data }));
-        }
-        stream::iter(messages)
-    });
-    messages.map_err(grpc_status).try_flatten().boxed()
 }
 
 #[cfg(test)]

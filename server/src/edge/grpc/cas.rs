@@ -3,19 +3,18 @@
 use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
-use larder_cas::RequestCx;
 use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
+use larder_protos::reapi;
 use larder_protos::reapi::{
     BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
     FindMissingBlobsResponse, GetTreeRequest, SpliceBlobRequest, SpliceBlobResponse,
     SplitBlobRequest, SplitBlobResponse,
 };
 use larder_protos::services::content_addressable_storage_server::ContentAddressableStorage;
-use larder_protos::{Digest, reapi};
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
-use super::{batch, get_tree, splice, split};
+use super::{batch, find_missing, get_tree, splice, split};
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::report::Notes;
@@ -31,16 +30,8 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<FindMissingBlobsRequest>,
     ) -> Result<Response<FindMissingBlobsResponse>, Status> {
-        note_instance(&request, |request| &request.instance_name);
-        let request = request.into_inner();
-        let addressed = self.0.addressed(&request.instance_name, request.digest_function);
-        let (partition, said) = addressed.map_err(grpc_status)?;
-        let digests = request.blob_digests.iter().map(|digest| said.parse(digest));
-        let digests = digests.collect::<Result<Vec<_>, _>>().map_err(grpc_status)?;
-        let asked = self.0.blobs.find_missing(&RequestCx::RAW, partition.blobs(digests)).await;
-        let missing = asked.map_err(grpc_status)?;
-        let missing_blob_digests = missing.digests.iter().map(Digest::to_proto).collect();
-        Ok(Response::new(FindMissingBlobsResponse { missing_blob_digests }))
+        let notes = Notes::of(request.extensions());
+        find_missing::of_message(&self.0, &notes, request.into_inner()).await.map(Response::new)
     }
 
     async fn batch_update_blobs(

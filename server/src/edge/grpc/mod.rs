@@ -7,11 +7,14 @@ mod batch;
 mod byte_stream;
 mod capabilities;
 mod cas;
+mod digest_list;
+mod find_missing;
 mod framing;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod get_tree;
 mod messages;
+mod read_body;
 mod reflection;
 mod resumable;
 mod router;

@@ -22,7 +22,8 @@ use super::asset::{FetchService, PushService};
 use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
-use super::reflection;
+use super::read_body::with_download;
+use super::{find_missing, reflection};
 use crate::edge::health::HealthHandle;
 use crate::edge::held_body::held;
 use crate::edge::limits::MAX_MESSAGE_BYTES;
@@ -75,10 +76,13 @@ impl GrpcRouter {
     }
 
     async fn dispatch(&self, request: Request<AdmittedBody>) -> Response<Body> {
+        if request.uri().path() == find_missing::PATH {
+            return find_missing::call(&self.shared, request).await;
+        }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let response = match service {
             ByteStreamServer::<ByteStreamService>::NAME => {
-                self.byte_stream.clone().oneshot(request).await
+                self.byte_stream.clone().oneshot(request).await.map(with_download)
             }
             ContentAddressableStorageServer::<CasService>::NAME => {
                 self.cas.clone().oneshot(request).await
