@@ -55,6 +55,8 @@ pub(crate) struct Loader {
     removals: HashMap<ShortKey, Location>,
     /// For the index, while nobody takes them from the queue.
     updates: Option<Vec<IndexUpdate>>,
+    /// The engine was closed before all was read.
+    is_cut_short: bool,
 }
 
 impl Loader {
@@ -71,6 +73,7 @@ impl Loader {
             files,
             removals: HashMap::new(),
             updates: Some(Vec::new()),
+            is_cut_short: false,
         }
     }
 
@@ -98,7 +101,7 @@ impl Loader {
         let _opens = OpenOnExit(&inventory);
         if let Some(index) = self.index.take()
             && !self.index(index)
-            && !inventory.is_closing()
+            && !self.is_cut_short
         {
             tracing::warn!("the index fails while it is read; reading the log instead");
             self.scans.iter_mut().for_each(|scan| scan.from = 0);
@@ -112,7 +115,8 @@ impl Loader {
             }
         }
         self.files();
-        if !inventory.is_closing() {
+        // An engine that is closed at once may have read all there is: what it was told since must not be lost.
+        if !self.is_cut_short {
             self.tell_index(IndexUpdate::CaughtUp);
         }
     }
@@ -134,6 +138,7 @@ impl Loader {
                 }
             }
         }
+        self.is_cut_short = true;
         false
     }
 
@@ -163,6 +168,7 @@ impl Loader {
         let mut scanner = Scanner::new(&*scan.pack.file, origin, scan.from, scan.length, bodies);
         while let Some(record) = scanner.next().map_err(DiskError::io("read", &path))? {
             if self.inventory.is_closing() {
+                self.is_cut_short = true;
                 break;
             }
             self.record(scan.pack.id, &record)?;
@@ -230,6 +236,7 @@ impl Loader {
     fn files(&mut self) {
         for (sequence, file) in std::mem::take(&mut self.files) {
             if self.inventory.is_closing() {
+                self.is_cut_short = true;
                 return;
             }
             match self.adopt(sequence, &file) {
