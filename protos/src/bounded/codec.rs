@@ -5,8 +5,7 @@ use std::marker::PhantomData;
 use bytes::Buf as _;
 use prost::Message;
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder};
-use tonic_prost::ProstEncoder;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
 use super::{Bounded, decode};
 
@@ -14,9 +13,20 @@ use super::{Bounded, decode};
 #[derive(Debug)]
 pub struct BoundedCodec<T, U>(PhantomData<(T, U)>);
 
+/// The half of [`BoundedCodec`] that encodes, into a buffer that has room for the whole message: one that grows under it is copied
+/// each time it does.
+#[derive(Debug)]
+pub struct WholeEncoder<T>(PhantomData<T>);
+
 /// The half of [`BoundedCodec`] that decodes.
 #[derive(Debug)]
 pub struct BoundedDecoder<U>(PhantomData<U>);
+
+impl<T> Default for WholeEncoder<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<T, U> Default for BoundedCodec<T, U> {
     fn default() -> Self {
@@ -31,15 +41,26 @@ where
 {
     type Encode = T;
     type Decode = U;
-    type Encoder = ProstEncoder<T>;
+    type Encoder = WholeEncoder<T>;
     type Decoder = BoundedDecoder<U>;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        WholeEncoder::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
         BoundedDecoder(PhantomData)
+    }
+}
+
+impl<T: Message> Encoder for WholeEncoder<T> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, message: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.encoded_len());
+        message.encode_raw(buffer);
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use prost::Message;
 use thiserror::Error;
 
-pub use codec::{BoundedCodec, BoundedDecoder};
+pub use codec::{BoundedCodec, BoundedDecoder, WholeEncoder};
 pub use scan::Malformed;
 pub use shape::{Field, Shape};
 #[cfg(test)]

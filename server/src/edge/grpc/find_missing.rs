@@ -10,13 +10,13 @@ use std::sync::Arc;
 use ::http::{Request as HttpRequest, Response as HttpResponse};
 use bytes::{Buf as _, Bytes};
 use larder_cas::RequestCx;
+use larder_protos::Digest;
+use larder_protos::bounded::{self, WholeEncoder};
 use larder_protos::reapi::{FindMissingBlobsRequest, FindMissingBlobsResponse};
-use larder_protos::{Digest, bounded};
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
-use tonic_prost::ProstEncoder;
 
 use super::admission::AdmittedBody;
 use super::digest_list::DigestList;
@@ -108,11 +108,11 @@ struct EncodedCodec;
 impl Codec for EncodedCodec {
     type Encode = FindMissingBlobsResponse;
     type Decode = Bytes;
-    type Encoder = ProstEncoder<FindMissingBlobsResponse>;
+    type Encoder = WholeEncoder<FindMissingBlobsResponse>;
     type Decoder = EncodedDecoder;
 
     fn encoder(&mut self) -> Self::Encoder {
-        ProstEncoder::default()
+        WholeEncoder::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
