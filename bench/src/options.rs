@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// The instance that data goes to
     #[arg(long, default_value = "", conflicts_with = "compare")]
     instance: String,
-    /// Servers to run in turn and compare, the first with all others: NAME=URL[,pid=N][,http=URL][,instance=NAME]
+    /// Servers to run in turn and compare, the first with all others: `NAME=URL[,pid=N][,http=URL][,instance=NAME]`
     #[arg(long, num_args = 1.., value_name = "SERVER", conflicts_with = "target")]
     compare: Vec<Target>,
     /// What to run; all of them if none is named
