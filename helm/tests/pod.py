@@ -1,6 +1,7 @@
 """[`run`]: the rendered pod as a process: its arguments, environment and files, with paths and ports of this machine."""
 
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -111,3 +112,27 @@ def run(pod: Pod):
         process.kill()
         process.wait()
         log.close()
+
+
+def curl(url: str) -> str:
+    return subprocess.run(["curl", "-ksf", url], check=True, capture_output=True, text=True).stdout
+
+
+def helm_test(rendered: Rendered, pod: Pod, authorization: str | None = None) -> tuple[int, str]:
+    """Runs the script of `helm test` against the pod; its exit code and what it printed."""
+    spec = rendered.one("Pod")["spec"]
+    container = spec["containers"][0]
+    environment = {entry["name"]: entry.get("value", authorization) for entry in container["env"]}
+    for volume in spec.get("volumes", []):
+        directory = pod.root / "test" / volume["name"]
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in pod.files(volume).items():
+            (directory / name).write_bytes(content)
+        mount = next(mount for mount in container["volumeMounts"] if mount["name"] == volume["name"])
+        environment = {name: str(directory) if text == mount["mountPath"] else text for name, text in environment.items()}
+    scheme, _, _ = environment["CACHE"].partition("://")
+    environment |= {"CACHE": pod.url(8980, scheme), "PATH": os.environ["PATH"]}
+    # The pod is ready, so that there is nothing to wait for.
+    script = container["args"][0].replace("$(hostname) $$", "node 1").replace("--retry 5", "--retry 0")
+    done = subprocess.run([*container["command"], script], env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout

@@ -104,3 +104,24 @@ def test_kubelets_probe_in_plain_text_where_they_speak_no_tls():
     encrypted = render({**SECRET, "tls": {"existingSecret": "t", "admin": True}}).container
     assert encrypted["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
     assert encrypted["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+
+
+def test_the_pod_of_helm_test_gets_through_whoever_else_may():
+    rendered = render({**SECRET, "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}})
+    peers = rendered.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
+    selector = next(peer["podSelector"] for peer in peers if "podSelector" in peer)["matchLabels"]
+    assert selector.items() <= rendered.one("Pod")["metadata"]["labels"].items()
+    assert not selector.items() <= rendered.one("StatefulSet")["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_prometheus_is_told_the_name_that_the_certificate_has():
+    tls = {"tls": {"existingSecret": "t", "admin": True}, **SECRET}
+    monitor = {"enabled": True, "tlsConfig": {"ca": {"secret": {"name": "t", "key": "ca.crt"}}}}
+
+    def endpoint(values):
+        return render(values).one("ServiceMonitor")["spec"]["endpoints"][0]
+
+    assert endpoint({**tls, "serviceMonitor": monitor})["tlsConfig"] == {**monitor["tlsConfig"], "serverName": "r-larder.builds.svc.cluster.local"}
+    named = endpoint({**tls, "serviceMonitor": {"enabled": True, "tlsConfig": {"serverName": "cache.example.com"}}})
+    assert named["tlsConfig"] == {"serverName": "cache.example.com"}
+    assert "tlsConfig" not in endpoint({**SECRET, "serviceMonitor": {"enabled": True}})

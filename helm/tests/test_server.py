@@ -1,10 +1,7 @@
 """The program takes what the chart renders: settings, arguments, environment, probes, and the script of `helm test`."""
 
-import os
-import subprocess
-
-from conftest import LARDER, render
-from pod import Pod, run
+from conftest import render
+from pod import Pod, curl, helm_test, run
 
 # Small enough for any machine that runs tests.
 SMALL = {"persistence": {"size": "100Mi"}, "config": {"hot": {"capacity": "16MiB"}, "min_free_disk": "0"}}
@@ -55,18 +52,3 @@ def test_the_pod_serves_and_ends(tmp_path, helm):
         assert (tmp_path / "data/larder/LAYOUT").exists()
         monitor = render({**OPEN, "serviceMonitor": {"enabled": True}}).one("ServiceMonitor")["spec"]["endpoints"][0]
         assert "larder_" in curl(pod.url(8981) + monitor["path"])
-
-
-def curl(url: str) -> str:
-    return subprocess.run(["curl", "-ksf", url], check=True, capture_output=True, text=True).stdout
-
-
-def helm_test(rendered, pod: Pod, authorization: str | None = None) -> tuple[int, str]:
-    """Runs the script of `helm test` against the pod; its exit code and what it printed."""
-    container = rendered.one("Pod")["spec"]["containers"][0]
-    environment = {entry["name"]: entry.get("value", authorization) for entry in container["env"]}
-    scheme, _, _ = environment["CACHE"].partition("://")
-    environment |= {"CACHE": pod.url(8980, scheme), "PATH": os.environ["PATH"]}
-    script = container["args"][0].replace("$(hostname) $$", "node 1")
-    done = subprocess.run([*container["command"], script], env=environment, capture_output=True, text=True)
-    return done.returncode, done.stdout

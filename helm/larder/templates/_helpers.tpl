@@ -21,6 +21,11 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: cache
 {{- end }}
 
+{{/* Of the pod of `helm test`, to which no service leads. */}}
+{{- define "larder.testLabels" -}}
+{{- merge (dict "app.kubernetes.io/component" "test") (include "larder.selectorLabels" . | fromYaml) | toYaml }}
+{{- end }}
+
 {{/* What the user wants on everything never changes what selectors look for. */}}
 {{- define "larder.labels" -}}
 {{- $own := include "larder.selectorLabels" . | fromYaml }}
