@@ -212,7 +212,10 @@ impl Client {
     /// A part as the data of messages.
     fn cut(&self, part: &Bytes) -> impl Iterator<Item = Bytes> + use<> {
         let (part, step) = (part.clone(), self.message_bytes);
-        (0..part.len()).step_by(step).map(move |at| part.slice(at..part.len().min(at + step)))
+        // Of an empty blob one message must tell that it has ended.
+        (0..part.len().max(1))
+            .step_by(step)
+            .map(move |at| part.slice(at..part.len().min(at + step)))
     }
 }
 

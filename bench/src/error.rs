@@ -1,6 +1,7 @@
 //! [`BenchError`]: why the program ends; [`CallError`]: why one operation counts as an error and the load goes on.
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -17,6 +18,8 @@ pub(crate) enum CallError {
     Different { what: &'static str },
     #[error("an answer that is no gRPC message of its kind, at byte {at}")]
     Framing { at: u64 },
+    #[error("no answer within {} s", limit.as_secs())]
+    Silent { limit: Duration },
     #[error("the server names no address for HTTP: say http=URL")]
     NoHttp,
     #[error("the connection")]
@@ -46,6 +49,8 @@ pub(crate) enum BenchError {
     File { path: String, source: io::Error },
     #[error("{path}, line {line}: {source}")]
     Session { path: String, line: usize, source: crate::session::SessionError },
+    #[error("the logs")]
+    BazelLog(#[from] crate::session::BazelLogError),
     #[error("the report")]
     Report(#[from] io::Error),
     #[error("the report")]

@@ -17,7 +17,7 @@ mod wire;
 
 use std::fs::File;
 use std::io::{BufWriter, Write, stderr, stdout};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,9 +32,6 @@ use crate::run::Run;
 use crate::scenario::{Kind, Sizes};
 use crate::session::Session;
 use crate::target::Target;
-
-/// What a modelled session is drawn from.
-const SESSION_SEED: u64 = 1;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -53,10 +50,11 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(), BenchError> {
-    let sizes = sizes(options)?;
-    if options.print_session {
-        return Ok(write!(out, "{}", sizes.session)?);
+    if !options.session_of.is_empty() {
+        return Ok(write!(out, "{}", converted(&options.session_of)?)?);
     }
+    let sizes = sizes(options)?;
+    Run::greet(options, targets)?;
     let kinds = if options.only.is_empty() { Kind::value_variants() } else { &options.only };
     let steps = kinds.iter().map(|kind| Run::steps(options, targets.len(), *kind));
     let progress = Progress::new(steps.sum());
@@ -87,7 +85,7 @@ fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(),
 
 fn sizes(options: &Options) -> Result<Sizes, BenchError> {
     let session = match &options.session {
-        None => session::build(options.session_actions, SESSION_SEED),
+        None => Session::recorded(),
         Some(path) => read_session(path)?,
     };
     // Blobs that no earlier run has stored: the time picks the first one.
@@ -96,9 +94,20 @@ fn sizes(options: &Options) -> Result<Sizes, BenchError> {
         large_bytes: options.large_mib << 20,
         cold_blobs: options.cold_blobs,
         entries: options.entries,
+        working_set: options.working_set,
         session,
         salt: u64::try_from(now.as_micros()).unwrap_or_default(),
     })
+}
+
+/// The session of these logs of Bazel's.
+fn converted(logs: &[PathBuf]) -> Result<Session, BenchError> {
+    let read = |path: &PathBuf| {
+        let shown = || path.display().to_string();
+        std::fs::read(path).map_err(|source| BenchError::File { path: shown(), source })
+    };
+    let logs = logs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    Ok(session::session_of(&logs)?)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the user's own file, on the user's machine")]

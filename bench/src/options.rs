@@ -13,10 +13,10 @@ use crate::wire::Wire;
 /// Loads REAPI caches and prints latency, throughput, and what it cost: the servers' CPU time and memory, and how that
 /// compares with what the machine can do.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, about, args_override_self = true)]
 pub(crate) struct Options {
     /// The cache, such as `grpc://127.0.0.1:8980`
-    #[arg(required_unless_present_any = ["compare", "only_limits", "print_session"])]
+    #[arg(required_unless_present_any = ["compare", "only_limits", "session_of"])]
     target: Option<String>,
     /// Its process, for its CPU time and memory
     #[arg(long, conflicts_with = "compare")]
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// The instance that data goes to
     #[arg(long, default_value = "", conflicts_with = "compare")]
     instance: String,
-    /// Servers to run in turn and compare, the first with all others: `NAME=URL[,pid=N][,http=URL][,instance=NAME]`
+    /// Servers to run in turn and compare, the first with all others: `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]`
     #[arg(long, num_args = 1.., value_name = "SERVER", conflicts_with = "target")]
     compare: Vec<Target>,
     /// What to run; all of them if none is named
@@ -71,18 +71,20 @@ pub(crate) struct Options {
     /// The size of large blobs, in MiB
     #[arg(long, default_value_t = 64)]
     pub(crate) large_mib: usize,
-    /// Small blobs that are read once each; cold if they are more than the server's memory holds
+    /// Small blobs of 2 KiB that are read once each. They are cold where the server's memory does not hold them: where a pid is
+    /// given, the report says how much came out of files
     #[arg(long, default_value_t = 100_000)]
     pub(crate) cold_blobs: u64,
     /// Entries that `find-missing` and `mixed` find in the store: three of four are blobs of 256 B, one is an action result
     #[arg(long, default_value_t = 10_000)]
     pub(crate) entries: u64,
-    /// A session to replay instead of a modelled one
+    /// Of these, so many are what `mixed` looks at, spread over the store: as many as builds ask for at a time. What is not among them
+    /// takes no part but by being there; with all of them nothing is found in the server's memory
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) working_set: u64,
+    /// A session to replay instead of the recorded one, which is of Bazel
     #[arg(long, value_name = "FILE")]
     pub(crate) session: Option<PathBuf>,
-    /// Actions of the modelled session
-    #[arg(long, default_value_t = 1_000)]
-    pub(crate) session_actions: usize,
 
     /// Writes all figures as JSON to this file
     #[arg(long, value_name = "FILE")]
@@ -93,9 +95,10 @@ pub(crate) struct Options {
     /// Measures what the machine can do, and no server
     #[arg(long)]
     pub(crate) only_limits: bool,
-    /// Writes the modelled session to standard output, and does nothing else
-    #[arg(long)]
-    pub(crate) print_session: bool,
+    /// Writes the session of what Bazel logged in builds to standard output, and does nothing else: a log for each, as
+    /// `--experimental_remote_grpc_log` writes it
+    #[arg(long, num_args = 1.., value_name = "LOG")]
+    pub(crate) session_of: Vec<PathBuf>,
 }
 
 impl Options {

@@ -32,19 +32,32 @@ struct Contender<'a> {
     target: &'a Target,
     scenario: Box<dyn Scenario>,
     workers: Vec<Worker>,
-    process: Option<ServerProcess>,
     /// The first number that no operation has had.
     next: u64,
+    rounds: Vec<Round>,
+    /// Each with the operations that it offered in a second.
+    open_rounds: Vec<(f64, Round)>,
     /// Why it takes part no more.
     failure: Option<BenchError>,
 }
 
 impl Run<'_> {
+    /// Whether all servers and their processes are there, before anything takes time.
+    pub(crate) fn greet(options: &Options, targets: &[Target]) -> Result<(), BenchError> {
+        for target in targets {
+            sample(target)?;
+            let connected = Worker::connect(target, options.wire(), options.message_bytes(), 1);
+            let greeted = connected.and_then(|worker| worker.greet());
+            greeted
+                .map_err(|source| BenchError::Connect { address: target.grpc.clone(), source })?;
+        }
+        Ok(())
+    }
+
     /// Steps of the progress of this scenario.
     pub(crate) fn steps(options: &Options, targets: usize, kind: Kind) -> u64 {
-        let paces = 1 + u64::from(matches!(options.rate, Some(Rate::Share(_))));
         let sweeps = connections(options, kind).len() as u64;
-        sweeps * paces * u64::from(options.rounds) * targets as u64
+        sweeps * u64::from(options.rounds) * targets as u64
     }
 
     /// Runs one scenario; prints its rows when it is done.
@@ -57,24 +70,7 @@ impl Run<'_> {
                 let contender = self.contender(kind, target, connections)?;
                 contenders.push(Contender { next: sweep * SWEEP, ..contender });
             }
-            let in_flight = self.options.in_flight.unwrap_or(kind.plan().in_flight);
-            let closed = Pace::Closed { in_flight };
-            let paces = match self.options.rate {
-                Some(Rate::PerSecond(per_second)) => {
-                    let arrivals = self.options.arrivals;
-                    vec![Pace::Open { per_second, arrivals }; contenders.len()]
-                }
-                None | Some(Rate::Share(_)) => vec![closed; contenders.len()],
-            };
-            let mut measured = self.measure(kind, connections, &mut contenders, &paces)?;
-            if let Some(Rate::Share(share)) = self.options.rate {
-                let arrivals = self.options.arrivals;
-                let rate = |row: &Row| share * row.per_second.max(1.0);
-                let open =
-                    measured.iter().map(|row| Pace::Open { per_second: rate(row), arrivals });
-                let open = open.collect::<Vec<_>>();
-                measured.extend(self.measure(kind, connections, &mut contenders, &open)?);
-            }
+            let measured = self.measure(kind, connections, &mut contenders)?;
             self.progress.suspend(|| write!(out, "{}", RowTable(&measured)))?;
             out.flush()?;
             rows.extend(measured);
@@ -90,7 +86,8 @@ impl Run<'_> {
     ) -> Result<Contender<'t>, BenchError> {
         let server = || target.name.clone();
         let prepare = |source| BenchError::Prepare { scenario: kind, server: server(), source };
-        let scenario = kind.build(self.sizes).map_err(prepare)?;
+        let entries = target.entries.unwrap_or(self.sizes.entries);
+        let scenario = kind.build(self.sizes, entries).map_err(prepare)?;
         let threads = self.options.threads.clamp(1, connections.max(1));
         let connect = |share| {
             let own = (connections + threads - 1 - share) / threads;
@@ -105,43 +102,67 @@ impl Run<'_> {
             target,
             scenario,
             workers,
-            process: target.pid.map(ServerProcess::new),
             next: 0,
+            rounds: Vec::new(),
+            open_rounds: Vec::new(),
             failure: prepared.err().map(prepare),
         })
     }
 
-    /// All rounds of all contenders, each with its own pace.
+    /// All rounds of all contenders. An open loop at a share of what the closed loop reaches follows each of its rounds at once, so
+    /// that the machine is as busy with other things in both.
     fn measure(
         &self,
         kind: Kind,
         connections: usize,
         contenders: &mut [Contender<'_>],
-        paces: &[Pace],
     ) -> Result<Vec<Row>, BenchError> {
-        let mut rounds: Vec<Vec<Round>> = contenders.iter().map(|_| Vec::new()).collect();
+        let arrivals = self.options.arrivals;
+        let pace = match self.options.rate {
+            Some(Rate::PerSecond(per_second)) => Pace::Open { per_second, arrivals },
+            None | Some(Rate::Share(_)) => {
+                Pace::Closed { in_flight: self.options.in_flight.unwrap_or(kind.plan().in_flight) }
+            }
+        };
         for number in 0..self.options.rounds {
-            for ((contender, pace), rounds) in contenders.iter_mut().zip(paces).zip(&mut rounds) {
+            for contender in &mut *contenders {
                 self.progress.tell(format!("{kind} from {connections}: {}", contender.target.name));
                 if contender.failure.is_none() {
                     if number == 0 {
-                        self.phase(kind, contender, *pace, Length::WarmUp)?;
+                        self.phase(kind, contender, pace, Length::WarmUp)?;
                     }
-                    rounds.push(self.phase(kind, contender, *pace, Length::Round)?);
+                    let round = self.phase(kind, contender, pace, Length::Round)?;
+                    if let Some(Rate::Share(share)) = self.options.rate {
+                        let per_second = share * round.measured.per_second().max(1.0);
+                        let open = Pace::Open { per_second, arrivals };
+                        let open = self.phase(kind, contender, open, Length::Round)?;
+                        contender.open_rounds.push((per_second, open));
+                    }
+                    contender.rounds.push(round);
                 }
                 self.progress.step();
             }
         }
-        let cells =
-            contenders.iter().zip(paces).zip(rounds).map(|((contender, pace), rounds)| Cell {
-                scenario: kind,
-                server: contender.target.name.clone(),
-                connections,
-                pace: *pace,
-                rounds,
-                failure: contender.failure.as_ref().map(described),
-            });
-        Ok(cells.map(|cell| cell.row(self.limits)).collect())
+        let cell = |contender: &Contender<'_>, pace, rounds| Cell {
+            scenario: kind,
+            server: contender.target.name.clone(),
+            connections,
+            pace,
+            rounds,
+            failure: contender.failure.as_ref().map(described),
+        };
+        let mut cells = Vec::new();
+        for contender in &mut *contenders {
+            let rounds = std::mem::take(&mut contender.rounds);
+            cells.push(cell(contender, pace, rounds));
+        }
+        for contender in contenders.iter_mut().filter(|it| !it.open_rounds.is_empty()) {
+            let (offered, rounds): (Vec<f64>, _) =
+                std::mem::take(&mut contender.open_rounds).into_iter().unzip();
+            let per_second = offered.iter().sum::<f64>() / f64::from(self.options.rounds);
+            cells.push(cell(contender, Pace::Open { per_second, arrivals }, rounds));
+        }
+        Ok(cells.into_iter().map(|cell| cell.row(self.limits)).collect())
     }
 
     /// One phase of the load, between two looks at the server; what it wrote is read back afterwards.
@@ -158,12 +179,12 @@ impl Run<'_> {
             Length::Round => (self.options.duration, most),
         };
         let tickets = Tickets::new(contender.next, most);
-        let before = contender.sample()?;
+        let before = sample(contender.target)?;
         let phase = Phase { scenario: &*contender.scenario, tickets: &tickets, pace, length };
         let mut measured = Worker::load(&mut contender.workers, phase).map_err(|source| {
             BenchError::Connect { address: contender.target.grpc.clone(), source }
         })?;
-        let after = contender.sample()?;
+        let after = sample(contender.target)?;
         contender.next = tickets.taken().end;
         // After an error it is told already that something may not be there.
         if measured.errors == 0 {
@@ -181,12 +202,11 @@ enum Length {
     Round,
 }
 
-impl Contender<'_> {
-    fn sample(&self) -> Result<Option<Sample>, BenchError> {
-        let Some(process) = &self.process else { return Ok(None) };
-        let pid = self.target.pid.unwrap_or_default();
-        process.sample().map(Some).map_err(|source| BenchError::Process { pid, source })
-    }
+/// What the process of this server has used, where it is known.
+fn sample(target: &Target) -> Result<Option<Sample>, BenchError> {
+    let Some(pid) = target.pid else { return Ok(None) };
+    let sample = ServerProcess::new(pid).sample();
+    sample.map(Some).map_err(|source| BenchError::Process { pid, source })
 }
 
 fn connections(options: &Options, kind: Kind) -> &[usize] {

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A server: `NAME=URL[,pid=N][,http=URL][,instance=NAME]`.
+/// A server: `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Target {
     /// What reports call it.
@@ -17,17 +17,21 @@ pub(crate) struct Target {
     pub(crate) pid: Option<u32>,
     /// The instance that bench data goes to.
     pub(crate) instance: String,
+    /// How many entries its store has, where that is not what the others have.
+    pub(crate) entries: Option<u64>,
 }
 
 /// The text names no server.
 #[derive(Debug, Eq, Error, PartialEq)]
 pub(crate) enum TargetError {
-    #[error("expected NAME=URL[,pid=N][,http=URL][,instance=NAME]")]
+    #[error("expected NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]")]
     Form,
-    #[error("`{key}` is none of pid, http, instance")]
+    #[error("`{key}` is none of pid, http, instance, entries")]
     Key { key: String },
     #[error("`{value}` is no process id")]
     Pid { value: String },
+    #[error("`{value}` is no number of entries")]
+    Entries { value: String },
     #[error("`{url}` is not grpc://HOST:PORT or http://HOST:PORT: TLS is not spoken here")]
     Url { url: String },
 }
@@ -53,6 +57,12 @@ impl FromStr for Target {
                 }
                 "http" => target.http = Some(authority(value)?),
                 "instance" => value.clone_into(&mut target.instance),
+                "entries" => {
+                    let entries = value.parse();
+                    target.entries = Some(
+                        entries.map_err(|_| TargetError::Entries { value: value.to_owned() })?,
+                    );
+                }
                 _ => return Err(TargetError::Key { key: key.to_owned() }),
             }
         }
@@ -64,7 +74,8 @@ impl Target {
     /// A server of which nothing but its address is known.
     pub(crate) fn of(name: &str, url: &str) -> Result<Self, TargetError> {
         let grpc = authority(url)?;
-        Ok(Self { name: name.to_owned(), grpc, http: None, pid: None, instance: String::new() })
+        let (name, instance) = (name.to_owned(), String::new());
+        Ok(Self { name, grpc, http: None, pid: None, instance, entries: None })
     }
 }
 
@@ -91,11 +102,12 @@ mod tests {
         check("a=grpc://localhost:1", Ok(bare.clone()));
         check("a=http://localhost:1/", Ok(bare.clone()));
         check(
-            "a=grpc://localhost:1,pid=7,http=http://[::1]:2,instance=x/y",
+            "a=grpc://localhost:1,pid=7,http=http://[::1]:2,instance=x/y,entries=9",
             Ok(Target {
                 pid: Some(7),
                 http: Some("[::1]:2".to_owned()),
                 instance: "x/y".to_owned(),
+                entries: Some(9),
                 ..bare
             }),
         );
@@ -103,6 +115,8 @@ mod tests {
         check("=grpc://localhost:1", Err(TargetError::Form));
         check("a=grpc://localhost:1,pid", Err(TargetError::Form));
         check("a=grpc://localhost:1,pid=x", Err(TargetError::Pid { value: "x".to_owned() }));
+        let entries = TargetError::Entries { value: "1k".to_owned() };
+        check("a=grpc://localhost:1,entries=1k", Err(entries));
         check("a=grpc://localhost:1,size=1", Err(TargetError::Key { key: "size".to_owned() }));
         for url in
             ["localhost:1", "grpcs://localhost:1", "grpc://localhost", "grpc://:1", "grpc://h:x"]

@@ -9,7 +9,11 @@ use serde_json::Value;
 
 /// Few operations of each kind: what is tested is that they are right.
 const SMALL_RUN: &str = "--operations 24 --duration 20s --warm-up 0s --rounds 1 --large-mib 1 \
-                         --cold-blobs 50 --entries 200 --session-actions 20 --connections 2";
+                         --cold-blobs 50 --entries 200 --connections 2";
+
+/// A hit, a miss, and an upload of nothing.
+const SESSION: &str = "larder-session 1\n\nget one hit x:5120 empty:0\nread x:5120\n\nget two miss\n\
+                       find y:70 x:5120 none:0\nwrite y:70\nwrite none:0\nupdate two y:70 none:0\n";
 
 fn bench(arguments: &str, scratch: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_larder-bench"))
@@ -31,7 +35,10 @@ async fn every_scenario_goes_through() {
             "--compare first=grpc://{address},http=http://{address},pid={pid} \
              second=grpc://{address},http=http://{address},instance=other"
         );
-        bench(&format!("{servers} --rate 50% {SMALL_RUN}"), &scratch_path)
+        let session = scratch_path.join("session");
+        fs::write(&session, SESSION).unwrap();
+        let session = session.display();
+        bench(&format!("{servers} --rate 50% --session {session} {SMALL_RUN}"), &scratch_path)
     };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -48,6 +55,7 @@ async fn every_scenario_goes_through() {
         assert_eq!((&row["operations"], &row["errors"]), (&24.into(), &0.into()), "{row}");
         assert_eq!(row["in_flight"].is_null(), row["offered_per_second"].is_number(), "{row}");
         assert_eq!(row["cost"].is_null(), row["server"] == "second", "{row}");
+        assert_eq!(row["origin"].is_null(), row["server"] == "second", "{row}");
     }
     assert_eq!(report["ratios"].as_array().map(Vec::len), Some(40));
     assert_eq!(report["limits"].as_array().map(Vec::len), Some(11));
@@ -67,16 +75,29 @@ fn a_server_that_is_not_there_ends_the_run() {
 }
 
 #[test]
-fn a_printed_session_can_be_read_again() {
+fn a_session_that_is_none_is_named() {
     let scratch = tempfile::tempdir().unwrap();
-    let printed = bench("--print-session --session-actions 7", scratch.path());
     let file = scratch.path().join("session");
-    fs::write(&file, &printed.stdout).unwrap();
-    let again = bench(&format!("--print-session --session {}", file.display()), scratch.path());
-    assert!(again.status.success());
-    assert_eq!(again.stdout, printed.stdout);
     fs::write(&file, "larder-session 1\nput x:1\n").unwrap();
-    let wrong = bench(&format!("--print-session --session {}", file.display()), scratch.path());
+    let wrong = bench(&format!("--only-limits --session {}", file.display()), scratch.path());
+    assert_eq!(wrong.status.code(), Some(1));
     let complaints = String::from_utf8_lossy(&wrong.stderr);
     assert!(complaints.contains("line 2: `put` is no call"), "{complaints}");
+    let log = bench(&format!("--session-of {}", file.display()), scratch.path());
+    assert_eq!(log.status.code(), Some(1));
+    let complaints = String::from_utf8_lossy(&log.stderr);
+    assert!(complaints.contains("begins no message of Bazel's log"), "{complaints}");
+}
+
+#[test]
+fn a_process_that_is_not_there_ends_the_run_at_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    // No process has so large a number.
+    let output = bench(&format!("grpc://{address} --pid 4194305 {SMALL_RUN}"), scratch.path());
+    assert_eq!(output.status.code(), Some(1));
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(complaints.contains("process 4194305"), "{complaints}");
+    assert!(output.stdout.is_empty(), "limits were measured before");
 }

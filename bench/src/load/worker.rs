@@ -8,12 +8,16 @@ use tokio::task::JoinSet;
 
 use super::schedule::Schedule;
 use super::{Arrivals, Measured, Tickets, closed, open};
+use crate::blobs;
 use crate::client::Client;
 use crate::error::CallError;
 use crate::process::thread_cpu;
 use crate::scenario::Scenario;
 use crate::target::Target;
 use crate::wire::Wire;
+
+/// What a server has to answer its first call.
+const GREETING: Duration = Duration::from_secs(10);
 
 /// Connections that one thread at a time drives.
 #[derive(Debug)]
@@ -55,6 +59,16 @@ impl Worker {
             clients.push(runtime.block_on(client)?);
         }
         Ok(Self { clients, _drivers: drivers, runtime })
+    }
+
+    /// Asks for a blob, to see that a cache answers at all.
+    pub(crate) fn greet(&self) -> Result<(), CallError> {
+        let name = [blobs::digest(b"larder-bench")];
+        let asked = async {
+            let answer = tokio::time::timeout(GREETING, self.clients[0].count_missing(&name)).await;
+            answer.unwrap_or(Err(CallError::Silent { limit: GREETING })).map(drop)
+        };
+        self.runtime.block_on(asked)
     }
 
     /// Stores what a scenario needs.

@@ -1,5 +1,6 @@
 //! The report: a [`Row`] for each scenario and server, their ratios, and the limits; as a table and as JSON.
 
+mod origin;
 mod ratio;
 mod row;
 mod table;
@@ -8,6 +9,7 @@ use serde::Serialize;
 
 use crate::limits::Limits;
 
+pub(crate) use origin::Origin;
 pub(crate) use ratio::{Ratio, ratios};
 pub(crate) use row::{Cell, Round, Row, described};
 pub(crate) use table::{LimitTable, RatioTable, RowTable};

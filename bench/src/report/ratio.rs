@@ -13,6 +13,7 @@ pub(crate) struct Ratio {
     pub(crate) is_open_loop: bool,
     pub(crate) cpu: Option<Against>,
     pub(crate) throughput: Option<Against>,
+    /// Not of servers that fell behind in an open loop: their queue grows as long as the load lasts.
     pub(crate) p99: Option<Against>,
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn ratios(rows: &[Row], first: &str) -> Vec<Ratio> {
                 is_open_loop,
                 cpu: least(row, &others, |row| row.cost.map(|cost| cost.cpu_us)),
                 throughput: least(row, &others, |row| Some(row.per_second.recip())),
-                p99: least(row, &others, |row| Some(row.latency.p99)),
+                p99: least(row, &others, |row| (!row.fell_behind()).then_some(row.latency.p99)),
             })
         })
         .collect()
@@ -100,5 +101,14 @@ mod tests {
         assert_eq!(found[0].p99, against("c", 2.0));
         assert_eq!((&found[1].cpu, &found[1].throughput), (&None, &against("b", 0.5)));
         assert!(ratios(&rows[..1], "a").is_empty());
+
+        let open = |row: &Row, offered| Row {
+            in_flight: None,
+            offered_per_second: Some(offered),
+            ..row.clone()
+        };
+        let p99 = |rows: &[Row]| ratios(rows, "a")[0].p99.clone();
+        assert_eq!(p99(&[open(&rows[0], 100.0), open(&rows[1], 25.0)]), against("b", 4.0));
+        assert_eq!(p99(&[open(&rows[0], 100.0), open(&rows[1], 50.0)]), None);
     }
 }

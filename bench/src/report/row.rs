@@ -3,14 +3,17 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::float;
+use super::{Origin, float};
 use crate::limits::{Cost, Limits};
 use crate::load::{Measured, Pace};
-use crate::process::Sample;
+use crate::process::{BytesRead, Sample};
 use crate::scenario::{Kind, Unit};
 
 /// From this share on the load generator's thread had no time left.
 const CLIENT_IS_LIMIT: f64 = 0.9;
+
+/// From this share on what was offered was done.
+const KEPT_UP: f64 = 0.95;
 
 /// From this size on bytes cost more than calls.
 const LARGE_BYTES: f64 = 65_536.0;
@@ -62,6 +65,7 @@ pub(crate) struct Row {
     pub(crate) client_share: f64,
     pub(crate) client_is_limit: bool,
     pub(crate) cost: Option<ServerCost>,
+    pub(crate) origin: Option<Origin>,
     pub(crate) limit: Option<LimitShare>,
 }
 
@@ -106,10 +110,13 @@ impl Cell {
             });
         let mut cpu_s = self.rounds.iter().any(|round| round.server.is_some()).then_some(0.0);
         let (mut all, mut last) = (Measured::default(), None);
+        let mut read = Some(BytesRead::default());
         for round in self.rounds {
             all.join(round.measured);
             if let (Some(sum), Some((before, after))) = (&mut cpu_s, round.server) {
                 *sum += after.cpu.saturating_sub(before.cpu).as_secs_f64();
+                let round = after.read.zip(before.read).map(|(after, before)| after.since(before));
+                read = read.zip(round).map(|(all, round)| all.and(round));
                 last = Some(after);
             }
         }
@@ -148,8 +155,18 @@ impl Cell {
             client_share: all.client_share(),
             client_is_limit: all.client_share() >= CLIENT_IS_LIMIT,
             cost,
+            origin: cost
+                .and(read)
+                .map(|read| Origin::of(read, float(all.operations), all.bytes_each())),
             limit: bound.map(|bound| share(bound, &all, cpu_s)),
         }
+    }
+}
+
+impl Row {
+    /// Whether an open loop offered more than was done, so that its latencies are those of a queue that grew.
+    pub(crate) fn fell_behind(&self) -> bool {
+        self.offered_per_second.is_some_and(|offered| self.per_second < offered * KEPT_UP)
     }
 }
 
@@ -196,6 +213,7 @@ mod tests {
     fn round(operations: u64, seconds: u64, cpu_ms: u64) -> Round {
         let sample = |cpu_ms| Sample {
             cpu: Duration::from_millis(cpu_ms),
+            read: Some(BytesRead { files: 2 * cpu_ms, device: 0 }),
             rss_bytes: 5 << 20,
             peak_rss_bytes: 7 << 20,
         };
@@ -236,6 +254,7 @@ mod tests {
         near(cost.cpu_us, 400.0);
         near(cost.cpu_s_per_gb.unwrap(), 0.4);
         assert_eq!((cost.rss_mib, cost.peak_rss_mib), (5, 7));
+        near(row.origin.unwrap().from_files, 0.8);
         let limit = row.limit.unwrap();
         near(limit.cpu_times.unwrap(), 2.0);
         near(limit.speed, 0.125);

@@ -5,6 +5,7 @@ use std::fmt;
 use super::ratio::Against;
 use super::{Ratio, Row};
 use crate::limits::Limits;
+use crate::scenario::Kind;
 
 /// The rows of a scenario, or of all.
 #[derive(Debug)]
@@ -55,6 +56,12 @@ impl fmt::Display for Line<'_> {
         match row.cost {
             Some(cost) => write!(f, " {:>9}", cost.rss_mib)?,
             None => write!(f, " {:>9}", "-")?,
+        }
+        if let Some(origin) = row.origin.filter(|_| row.scenario == Kind::ReadSmallCold) {
+            write!(f, "  {origin}")?;
+        }
+        if row.fell_behind() {
+            f.write_str("  fell behind what was offered")?;
         }
         if row.client_is_limit {
             f.write_str("  the client is the limit")?;

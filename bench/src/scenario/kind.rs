@@ -83,6 +83,7 @@ pub(crate) struct Sizes {
     pub(crate) large_bytes: usize,
     pub(crate) cold_blobs: u64,
     pub(crate) entries: u64,
+    pub(crate) working_set: u64,
     pub(crate) session: Session,
     /// What is new in a run is made from here on.
     pub(crate) salt: u64,
@@ -208,13 +209,14 @@ impl Kind {
         }
     }
 
-    pub(crate) fn build(self, sizes: &Sizes) -> Result<Box<dyn Scenario>, CallError> {
+    /// The scenario over a store of so many entries, where it is one of those that look at them.
+    pub(crate) fn build(self, sizes: &Sizes, entries: u64) -> Result<Box<dyn Scenario>, CallError> {
         let large = |content| Blob::of(content, LARGE_SEED, sizes.large_bytes);
         let large_read = |content, compressor| Box::new(LargeRead::new(large(content), compressor));
         let large_write = |content, compressor| {
             LargeWrite::new(content, compressor, sizes.large_bytes, sizes.salt).map(Box::new)
         };
-        let (entries, salt) = (Entries::new(sizes.entries), sizes.salt);
+        let (entries, salt) = (Entries::new(entries), sizes.salt);
         Ok(match self {
             Self::ReadLarge => large_read(Content::Noise, Compressor::Identity),
             Self::ReadLargeZstd => large_read(Content::Text, Compressor::Zstd),
@@ -235,7 +237,7 @@ impl Kind {
             Self::HttpGetSmall => Box::new(HttpGet { blobs: Resident::new().all().to_vec() }),
             Self::HttpGetLarge => Box::new(HttpGet { blobs: vec![large(Content::Noise)] }),
             Self::Session => Box::new(Replay::new(sizes.session.clone(), salt)),
-            Self::Mixed => Box::new(Mixed { entries, salt }),
+            Self::Mixed => Box::new(Mixed { entries, working_set: sizes.working_set, salt }),
         })
     }
 }

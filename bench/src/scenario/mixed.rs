@@ -92,10 +92,17 @@ fn entry_key(place: u64) -> Digest {
 #[derive(Debug)]
 pub(super) struct Mixed {
     pub(super) entries: Entries,
+    /// How many of them it looks at.
+    pub(super) working_set: u64,
     pub(super) salt: u64,
 }
 
 impl Mixed {
+    /// One of those that it looks at among so many, blobs or results.
+    fn place(&self, noise: &mut Noise, all: u64) -> u64 {
+        spread(noise, all, self.entries.count, self.working_set)
+    }
+
     fn new_blob(&self, number: u64) -> Blob {
         Blob::of(Content::Half, self.salt.wrapping_add(number), ENTRY_BYTES)
     }
@@ -112,7 +119,7 @@ impl Scenario for Mixed {
         let entries = self.entries;
         match noise.below(100) {
             0..36 => {
-                let place = noise.below(entries.results());
+                let place = self.place(&mut noise, entries.results());
                 let stored = action::one_output(&entry(place).digest);
                 action::expect_same(&client.get_result(&entry_key(place)).await?, &stored)?;
             }
@@ -122,14 +129,12 @@ impl Scenario for Mixed {
                 Ok(_) => return Err(CallError::Different { what: "a result nobody stored" }),
             },
             40..70 => {
-                let place = |_| noise.below(entries.blobs());
-                let places: Vec<u64> = (0..ASKED).map(place).collect();
-                let digests: Vec<Digest> =
-                    places.into_iter().map(|place| entry(place).digest).collect();
+                let places = (0..ASKED).map(|_| self.place(&mut noise, entries.blobs()));
+                let digests: Vec<Digest> = places.map(|place| entry(place).digest).collect();
                 client.find_present(client.find_request(&digests)).await?;
             }
             70..90 => {
-                let blob = entry(noise.below(entries.blobs()));
+                let blob = entry(self.place(&mut noise, entries.blobs()));
                 client.read_expecting(&blob.digest, &blob.bytes).await?;
                 return Ok(Moved::plain(ENTRY_BYTES as u64));
             }
@@ -149,5 +154,34 @@ impl Scenario for Mixed {
             client.read_expecting(&blob.digest, &blob.bytes).await?;
         }
         Ok(())
+    }
+}
+
+/// A place among `all` that are a part of `entries`, of which a working set is looked at: the same part of it, at equal distances.
+fn spread(noise: &mut Noise, all: u64, entries: u64, working_set: u64) -> u64 {
+    let looked_at = u128::from(all) * u128::from(working_set) / u128::from(entries);
+    let looked_at = u64::try_from(looked_at).unwrap_or(all).clamp(1, all);
+    noise.below(looked_at) * (all / looked_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_working_set_is_spread_over_all() {
+        let check = |all: u64, entries: u64, working_set: u64, expect: &[u64]| {
+            let mut noise = Noise::new(1);
+            let places: BTreeSet<u64> =
+                (0..1_000).map(|_| spread(&mut noise, all, entries, working_set)).collect();
+            assert_eq!(places.into_iter().collect::<Vec<_>>(), expect);
+        };
+        check(3, 4, 4, &[0, 1, 2]);
+        check(3, 4, 1_000, &[0, 1, 2]);
+        check(750, 1_000, 4, &[0, 250, 500]);
+        check(250, 1_000, 4, &[0]);
+        check(250, 1_000, 1, &[0]);
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! Format: docs/design/bench-session.md.
 
-mod model;
+mod bazel_log;
 
 use std::collections::HashSet;
 use std::fmt;
 
 use thiserror::Error;
 
-pub(crate) use model::build;
+pub(crate) use bazel_log::{BazelLogError, session_of};
 
 /// The first line.
 const HEADER: &str = "larder-session 1";
+
+/// Builds of Bazel, recorded by `cargo xtask record-session`.
+const RECORDED: &str = include_str!("../../sessions/bazel.session");
 
 /// The actions of a build, side by side.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -64,6 +67,11 @@ pub(crate) enum SessionError {
 }
 
 impl Session {
+    /// The one that is replayed where no other is named.
+    pub(crate) fn recorded() -> Self {
+        Self::parse(RECORDED).expect("a test reads it")
+    }
+
     /// Reads a whole session; an error tells the line, counted from 1.
     pub(crate) fn parse(text: &str) -> Result<Self, (usize, SessionError)> {
         let mut lines = (1..).zip(text.lines());
@@ -220,8 +228,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_the_same() {
-        let session = build(200, 1);
+        let session = Session::recorded();
         assert_eq!(Session::parse(&session.to_string()), Ok(session));
+    }
+
+    #[test]
+    fn the_recorded_one_has_calls_of_each_kind() {
+        let session = Session::recorded();
+        let count =
+            |of: fn(&Call) -> bool| session.actions.iter().flatten().filter(|it| of(it)).count();
+        let hits = count(|call| matches!(call, Call::Hit { .. }));
+        let misses = count(|call| matches!(call, Call::Miss { .. }));
+        assert!(hits > misses && misses > 100, "{hits} hits, {misses} misses");
+        assert!(count(|call| matches!(call, Call::Read { .. })) >= hits);
+        assert!(count(|call| matches!(call, Call::Write { .. })) > misses);
+        assert_eq!(count(|call| matches!(call, Call::Find { .. })), misses);
+        assert_eq!(count(|call| matches!(call, Call::Update { .. })), misses);
     }
 
     #[test]

@@ -1,0 +1,64 @@
+//! [`Origin`]: where a server had the bytes from that it sent, as far as the kernel tells. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::process::BytesRead;
+
+/// Of a tenth or less of what was sent nobody can say that it came out of files: logs are read, too, and indexes.
+const FROM_FILES: f64 = 0.1;
+
+/// What a server read for an operation, in bytes. Stored compressed, a blob takes fewer than it has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Origin {
+    pub(crate) sent: f64,
+    pub(crate) from_files: f64,
+    pub(crate) from_device: f64,
+}
+
+impl Origin {
+    /// Of so many operations which sent so many bytes each.
+    pub(crate) fn of(read: BytesRead, operations: f64, sent: f64) -> Self {
+        let each = |bytes| super::float(bytes) / operations.max(1.0);
+        Self { sent, from_files: each(read.files), from_device: each(read.device) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, from_files, from_device } = self;
+        let origin = if from_files.max(*from_device) < sent * FROM_FILES {
+            "memory"
+        } else if *from_device < from_files / 2.0 {
+            "the page cache"
+        } else {
+            "the disk"
+        };
+        write!(
+            f,
+            "from {origin}: {from_files:.0} B each read from files, {from_device:.0} B from a device"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_is_named_by_what_was_read() {
+        let check = |files, device, expect: &str| {
+            let origin = Origin::of(BytesRead { files, device }, 10.0, 2048.0);
+            let shown = origin.to_string();
+            assert_eq!(shown.split(':').next(), Some(expect), "{shown}");
+        };
+        check(0, 0, "from memory");
+        check(1_000, 0, "from memory");
+        check(11_000, 0, "from the page cache");
+        check(20_480, 4_096, "from the page cache");
+        check(20_480, 20_480, "from the disk");
+        // Mapped into memory.
+        check(0, 40_960, "from the disk");
+    }
+}
