@@ -1,5 +1,6 @@
-//! `bgd`, the tools of `BuildGrid`: a Python client (grpcio) of every part of the cache.
+//! `bgd`, the tools of `BuildGrid`: a Python client (grpcio) of every part of the cache, and a cache of its own.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +12,7 @@ use crate::expectations::Expectations;
 use crate::install::PythonPackages;
 use crate::lab::Lab;
 use crate::larder::Larder;
+use crate::neighbour::{Neighbour, free_address};
 use crate::process;
 use crate::report::Report;
 use crate::sample_action::SampleAction;
@@ -27,9 +29,10 @@ const PACKAGES: PythonPackages = PythonPackages {
 };
 
 /// A line of the requirements.
-pub(crate) const VERSION: &str = "buildgrid==0.9.1";
+const VERSION: &str = "buildgrid==0.9.1";
 /// It takes a second to start.
 const LIMIT: Duration = Duration::from_mins(1);
+const SERVER: &str = include_str!("../buildgrid/server.yml");
 const INSTANCE: &str = "build/grid";
 /// What it ends with where something is not in the cache.
 const EXIT_ABSENT: i32 = 255;
@@ -107,6 +110,35 @@ fn everything(lab: &Lab, binary: &Path) -> Result<String, CompatError> {
         "a directory of {} files, files and a result; after kill -9 all identical and a hit",
         expected.file_count()
     ))
+}
+
+/// Where its server keeps blobs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Storage {
+    Memory,
+    Disk,
+}
+
+/// What its server is called in reports.
+pub(crate) fn server_version() -> String {
+    VERSION.replace("buildgrid==", "BuildGrid ")
+}
+
+/// Starts its server as a cache of its own, its settings, its log and its store in `dir`.
+pub(crate) fn cache(bgd: &Path, dir: &Path, storage: Storage) -> Result<Neighbour, CompatError> {
+    let address = free_address().map_err(CompatError::io(dir))?;
+    let storage = match storage {
+        Storage::Memory => "!lru-storage &blobs {size: 4GB}".to_owned(),
+        Storage::Disk => {
+            format!("!disk-storage &blobs {{path: \"{}\"}}", dir.join("store").display())
+        }
+    };
+    let text = SERVER.replace("ADDRESS", &address.to_string()).replace("STORAGE", &storage);
+    let settings = dir.join("buildgrid.yml");
+    fs::write(&settings, text).map_err(CompatError::io(&settings))?;
+    let mut command = Command::new(bgd);
+    command.args(["server", "start"]).arg(&settings);
+    Neighbour::start("bgd", &mut command, address, &dir.join("buildgrid.log"))
 }
 
 /// `Success: Pushed path=[…] with digest=[…]`, of this path.

@@ -1,5 +1,5 @@
 //! Real clients against the built binary: each client is installed, driven through its scenarios against a `larder serve` of
-//! its own, and judged by its own output. `limits` measures the process itself. [`conformance`] is the kit that checks any REAPI cache.
+//! its own, and judged by its own output. `limits` measures the process itself, `comparison` loads it beside others. [`conformance`] is the kit that checks any REAPI cache.
 //! Nothing here knows Larder's crates; the binary under test is a path.
 
 mod bazel;
@@ -10,6 +10,7 @@ mod buildbox;
 mod buildstream;
 mod ccache;
 mod clients;
+mod comparison;
 pub mod conformance;
 mod curl;
 mod error;
@@ -41,4 +42,6 @@ mod sccache;
 mod snapshot;
 mod turborepo;
 
+pub use bazel::{Recording, record};
 pub use clients::{client_names, run_clients};
+pub use comparison::{Comparison, Durability, compare};

@@ -45,6 +45,11 @@ impl Neighbour {
         self.address
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it says.
     pub(crate) fn log(&self) -> &Path {
         &self.log

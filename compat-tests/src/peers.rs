@@ -4,24 +4,20 @@
 //! faults, and to raise no alarm where there is none, on servers that nobody here has written.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use crate::bgd::{self, Bgd};
+use crate::bgd::{self, Bgd, Storage};
 use crate::buildbox;
 use crate::error::{CompatError, Unmet};
 use crate::kit;
 use crate::lab::Lab;
-use crate::neighbour::{Neighbour, free_address};
+use crate::neighbour::Neighbour;
 use crate::report::Report;
 
 /// What the command line calls it.
 pub(crate) const NAME: &str = "peers";
 
 const PUBLISHED: &str = include_str!("../../docs/conformance.md");
-
-const BUILDGRID: &str = include_str!("../buildgrid/server.yml");
 
 /// Each on an empty store, since what one case stores some servers answer another one with.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
@@ -33,22 +29,12 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
         as_published(&dir, &version, buildbox::cache(&casd, &dir)?)
     });
     let bgd = Bgd::install(lab, &log)?;
-    let version = format!("BuildGrid {}", bgd::VERSION.trim_start_matches("buildgrid=="));
+    let version = bgd::server_version();
     report.note(NAME, &version);
     report.case(&format!("{NAME}/buildgrid"), || {
-        as_published(&dir, &version, buildgrid(&bgd, &dir)?)
+        as_published(&dir, &version, bgd::cache(&bgd, &dir, Storage::Memory)?)
     });
     Ok(())
-}
-
-fn buildgrid(bgd: &Path, dir: &Path) -> Result<Neighbour, CompatError> {
-    let address = free_address().map_err(CompatError::io(dir))?;
-    let settings = dir.join("buildgrid.yml");
-    let text = BUILDGRID.replace("ADDRESS", &address.to_string());
-    fs::write(&settings, text).map_err(CompatError::io(&settings))?;
-    let mut command = Command::new(bgd);
-    command.args(["server", "start"]).arg(&settings);
-    Neighbour::start("bgd", &mut command, address, &dir.join("buildgrid.log"))
 }
 
 /// Runs the kit on a server, and holds what failed against what is published of it. The reports stay in `dir`.
@@ -130,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_servers_are_published_in_the_versions_that_are_installed() {
-        let buildgrid = bgd::VERSION.replace("buildgrid==", "BuildGrid ");
+        let buildgrid = bgd::server_version();
         assert!(!published(PUBLISHED, &buildgrid).is_empty(), "{buildgrid}");
     }
 }

@@ -1,6 +1,8 @@
 //! The project's automation: `cargo xtask tidy` checks the rules that no lint knows, `cargo xtask compat` runs real clients against
-//! the release binary.
+//! the release binary, `cargo xtask bench-peers` loads it beside other servers, `cargo xtask record-session`
+//! records what Bazel asks it for.
 
+mod bench;
 mod compat;
 mod tidy;
 
@@ -34,6 +36,27 @@ enum Task {
         #[arg(value_name = "CLIENT")]
         clients: Vec<String>,
     },
+    /// Builds the release binaries and loads Larder, buildbox-casd and `BuildGrid` in turn.
+    BenchPeers {
+        /// Larder's setting of this name: interval or sync.
+        #[arg(long, default_value = "interval")]
+        durability: String,
+        /// Larder's memory for blobs, such as 8MiB, for reads that shall not come out of it.
+        #[arg(long, value_name = "SIZE")]
+        hot: Option<String>,
+        /// What else `larder-bench` is told, such as `-- --only read-small --duration 5s`.
+        #[arg(last = true, value_name = "OPTION")]
+        options: Vec<String>,
+    },
+    /// Builds the release binaries and records what Bazel asks a cache for: a session for `larder-bench`, a trace for `larder-replay`.
+    RecordSession {
+        /// How many builds the trace has.
+        #[arg(long, default_value_t = 40)]
+        builds: u32,
+        /// How many of them, from the first on, the session has.
+        #[arg(long, default_value_t = 5)]
+        session_builds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -41,6 +64,12 @@ fn main() -> ExitCode {
         Task::Tidy => run_tidy(),
         Task::Compat { server, rounds, clients } => {
             compat::run(root(), server.as_deref(), &clients, rounds)
+        }
+        Task::BenchPeers { durability, hot, options } => {
+            bench::peers(root(), &durability, hot.as_deref(), &options)
+        }
+        Task::RecordSession { builds, session_builds } => {
+            bench::record(root(), builds, session_builds)
         }
     };
     match done {

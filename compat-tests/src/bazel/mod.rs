@@ -7,7 +7,9 @@ mod expectations;
 mod output_base;
 mod protocol;
 mod record;
+mod recording;
 mod scenario;
+mod sources;
 
 use crate::error::CompatError;
 use crate::install::DebianPackage;
@@ -16,6 +18,7 @@ use crate::report::Report;
 
 use output_base::OutputBase;
 use protocol::Protocol;
+pub use recording::{Recording, record};
 use scenario::Scenario;
 
 /// What the command line calls it.

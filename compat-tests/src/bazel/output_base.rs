@@ -42,14 +42,22 @@ pub(super) struct Remote<'a> {
 
 /// Dropping it ends the Bazel server and removes the outputs.
 pub(super) struct OutputBase {
+    workspace: PathBuf,
     user_root: PathBuf,
     base: PathBuf,
     log: PathBuf,
 }
 
 impl OutputBase {
+    /// Of the workspace that the scenarios build.
     pub(super) fn new(dir: &Path, name: &str) -> Self {
+        Self::of(&Path::new(SOURCES).join("workspace"), dir, name)
+    }
+
+    /// Of another one.
+    pub(super) fn of(workspace: &Path, dir: &Path, name: &str) -> Self {
         Self {
+            workspace: workspace.to_owned(),
             user_root: dir.join("user-root"),
             base: dir.join(name),
             log: dir.join(format!("{name}.log")),
@@ -78,21 +86,9 @@ impl OutputBase {
     ) -> Result<BuildRecord, CompatError> {
         let log = dir.join(format!("{step}.log"));
         let execution_log = dir.join(format!("{step}.json"));
-        let mut command = self.command("test");
+        let mut command = self.build_command("test", &remote.url);
         command
-            .args(["//...", "--keep_going", "--spawn_strategy=local", "--nosandbox_debug"])
-            .args(
-                STAND_INS
-                    .map(|name| format!("--override_repository={name}={SOURCES}/stand-ins/{name}")),
-            )
-            .args([
-                "--symlink_prefix=/",
-                "--color=no",
-                "--curses=no",
-                "--noshow_progress",
-                "--test_output=errors",
-            ])
-            .arg(format!("--remote_cache={}", remote.url))
+            .args(["--keep_going", "--nosandbox_debug", "--test_output=errors"])
             .args(remote.flags)
             .arg(joined("--execution_log_json_file=", &execution_log));
         match remote.download {
@@ -110,6 +106,22 @@ impl OutputBase {
         let spawns = execution_log::parse(&process::read(&execution_log)?)
             .map_err(|source| CompatError::ExecutionLog { path: execution_log, source })?;
         Ok(BuildRecord { console: Console::parse(&process::read(&log)?), spawns, took, log })
+    }
+
+    /// Builds the whole workspace with the cache at `url`; `calls` takes Bazel's log of what it asked the cache. The answer is what
+    /// became of the actions, as Bazel says it.
+    pub(super) fn build(&self, url: &str, calls: &Path, log: &Path) -> Result<String, CompatError> {
+        let mut command = self.build_command("build", url);
+        command.arg(joined("--experimental_remote_grpc_log=", calls));
+        let printed = process::output(0, &mut command, log, COMMAND_LIMIT)?;
+        let counts = printed.lines().find(|line| line.contains(" processes: "));
+        counts.map(|line| line.trim_start_matches("INFO: ").to_owned()).ok_or_else(|| {
+            CompatError::Unreadable {
+                what: "what Bazel printed",
+                text: printed.clone(),
+                log: log.to_owned(),
+            }
+        })
     }
 
     /// What was built, for every configuration. Test logs are left out, since they carry times, and runfiles, which Bazel lays out
@@ -138,11 +150,24 @@ impl OutputBase {
         self.base.join("execroot").join(WORKSPACE_NAME)
     }
 
+    /// All targets, run here or taken from the cache at `url`.
+    fn build_command(&self, name: &str, url: &str) -> Command {
+        let stand_ins = STAND_INS
+            .map(|name| format!("--override_repository={name}={SOURCES}/stand-ins/{name}"));
+        let mut command = self.command(name);
+        command
+            .args(["//...", "--spawn_strategy=local"])
+            .args(stand_ins)
+            .args(["--symlink_prefix=/", "--color=no", "--curses=no", "--noshow_progress"])
+            .arg(format!("--remote_cache={url}"));
+        command
+    }
+
     /// Debian's Bazel finds its own installation by the system's rc file, so that one is read; the user's is not.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new("bazel");
         command
-            .current_dir(format!("{SOURCES}/workspace"))
+            .current_dir(&self.workspace)
             .args(["--nohome_rc", "--noworkspace_rc", MAX_IDLE])
             .arg(joined("--output_user_root=", &self.user_root))
             .arg(joined("--output_base=", &self.base))
