@@ -4,7 +4,13 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use larder_protos::asset::{FetchBlobRequest, PushBlobRequest};
+use larder_protos::reapi;
+use larder_protos::services::fetch_client::FetchClient;
+use larder_protos::services::push_client::PushClient;
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
+use tokio::runtime::Builder;
+use tonic::transport::Channel;
 
 use crate::collector::{Collector, Speaks, text};
 use crate::larder::{HELLO, Larder};
@@ -130,4 +136,38 @@ fn a_collector_that_does_not_answer_stops_neither_requests_nor_the_end() {
 
 fn sampled_all() -> String {
     "--traces-sample-ratio=1".to_owned()
+}
+
+#[test]
+fn remote_assets_say_whose_they_are() {
+    let collector = Collector::start(Speaks::Grpc);
+    let mut larder = Larder::start(&endpoint(&collector, "grpc", "1"));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = Channel::from_shared(format!("http://{}", larder.address)).unwrap();
+        let channel = channel.connect().await.unwrap();
+        let (instance_name, uris) = ("main".to_owned(), vec!["urn:x".to_owned()]);
+        let push = PushBlobRequest {
+            instance_name: instance_name.clone(),
+            uris: uris.clone(),
+            blob_digest: Some(reapi::Digest { hash: HELLO.to_owned(), size_bytes: 5 }),
+            ..PushBlobRequest::default()
+        };
+        // Nobody has stored what it names.
+        PushClient::new(channel.clone()).push_blob(push).await.unwrap_err();
+        let fetch = FetchBlobRequest { instance_name, uris, ..FetchBlobRequest::default() };
+        FetchClient::new(channel).fetch_blob(fetch).await.unwrap();
+    });
+    // With it goes the connection, which a drain would wait for.
+    drop(runtime);
+    assert_eq!(larder.stop().0, Some(0));
+    let spans = collector.spans(2);
+    let of = |name: &str| spans.iter().find(|span| span.name == name).expect("it is sampled");
+    for (name, key, expect) in [
+        ("Push/PushBlob", "larder.instance", "main"),
+        ("Push/PushBlob", "larder.digest", &format!("{HELLO}/5")),
+        ("Fetch/FetchBlob", "larder.instance", "main"),
+    ] {
+        assert_eq!(text(&of(name).attributes, key), Some(expect), "{key} of {name}");
+    }
 }

@@ -14,6 +14,7 @@ use larder_protos::services::capabilities_server::Capabilities;
 use larder_protos::{DigestFunction, InstanceName};
 use tonic::{Request, Response, Status};
 
+use super::notes::note_instance;
 use crate::auth::{Granted, Role};
 use crate::edge::limits::MAX_BATCH_BYTES;
 use crate::edge::service::Shared;
@@ -32,6 +33,7 @@ impl Capabilities for CapabilitiesService {
         &self,
         request: Request<GetCapabilitiesRequest>,
     ) -> Result<Response<ServerCapabilities>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let granted = request.extensions().get::<Granted>();
         let update_enabled = granted.is_some_and(|granted| granted.is_at_least(Role::Write));
         let instance =

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use larder_protos::hot::{BatchReadBlobsResponse, BatchUpdateBlobsRequest, GetTreeResponse};
-use larder_protos::reapi;
 use larder_protos::reapi::{
     BatchReadBlobsRequest, BatchUpdateBlobsResponse, FindMissingBlobsRequest,
     FindMissingBlobsResponse, GetTreeRequest, SpliceBlobRequest, SpliceBlobResponse,
@@ -14,6 +13,7 @@ use larder_protos::services::content_addressable_storage_server::ContentAddressa
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
+use super::notes::{note_digest, note_instance};
 use super::{batch, find_missing, get_tree, splice, split};
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -80,18 +80,5 @@ impl ContentAddressableStorage for CasService {
         note_instance(&request, |request| &request.instance_name);
         note_digest(&request, |request| request.blob_digest.as_ref());
         splice::blob(&self.0, request.into_inner()).await.map(Response::new)
-    }
-}
-
-/// Notes whose request it is.
-fn note_instance<T>(request: &Request<T>, name: impl FnOnce(&T) -> &String) {
-    Notes::of(request.extensions()).instance(name(request.get_ref()));
-}
-
-/// Notes what the request is about, as its client writes it.
-fn note_digest<T>(request: &Request<T>, digest: impl FnOnce(&T) -> Option<&reapi::Digest>) {
-    if let Some(digest) = digest(request.get_ref()) {
-        let reapi::Digest { hash, size_bytes } = digest;
-        Notes::of(request.extensions()).digest(format_args!("{hash}/{size_bytes}"));
     }
 }

@@ -14,6 +14,7 @@ mod framing;
 pub(crate) mod fuzzing;
 mod get_tree;
 mod messages;
+mod notes;
 mod read_body;
 mod reflection;
 mod resumable;

@@ -20,6 +20,7 @@ use super::timestamp::{Moment, duration};
 use crate::auth::{Granted, Role};
 use crate::edge::budget::Hold;
 use crate::edge::grpc::admission::hold_of;
+use crate::edge::grpc::notes::note_instance;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::retrieval_bytes;
@@ -145,6 +146,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchBlobRequest>,
     ) -> Result<Response<FetchBlobResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let hold = hold_of(&request);
         let granted = request.extensions().get().copied().unwrap_or(Granted(None));
         let FetchBlobRequest {
@@ -193,6 +195,7 @@ impl Fetch for FetchService {
         &self,
         request: Request<FetchDirectoryRequest>,
     ) -> Result<Response<FetchDirectoryResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
         let FetchDirectoryRequest {
             instance_name,
             timeout,

@@ -21,6 +21,7 @@ use super::record::{Content, Record};
 use super::timestamp::Moment;
 use crate::edge::budget::Hold;
 use crate::edge::grpc::admission::hold_of;
+use crate::edge::grpc::notes::{note_digest, note_instance};
 use crate::edge::limits::MAX_MESSAGE_BYTES;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -48,6 +49,8 @@ impl Push for PushService {
         &self,
         request: Request<PushBlobRequest>,
     ) -> Result<Response<PushBlobResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
+        note_digest(&request, |request| request.blob_digest.as_ref());
         let hold = hold_of(&request);
         let request = request.into_inner();
         let pushed = Pushed {
@@ -68,6 +71,8 @@ impl Push for PushService {
         &self,
         request: Request<PushDirectoryRequest>,
     ) -> Result<Response<PushDirectoryResponse>, Status> {
+        note_instance(&request, |request| &request.instance_name);
+        note_digest(&request, |request| request.root_directory_digest.as_ref());
         let hold = hold_of(&request);
         let request = request.into_inner();
         let pushed = Pushed {
