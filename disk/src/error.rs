@@ -159,6 +159,14 @@ impl DiskError {
         }
     }
 
+    /// What the operating system said, where it refused.
+    pub fn refusal(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Io { source, .. } => Some(source.kind()),
+            _ => None,
+        }
+    }
+
     /// Whether the disk has no room, so that evicting may help.
     pub(crate) fn is_disk_full(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_disk_full(source))

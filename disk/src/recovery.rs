@@ -57,7 +57,11 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let layout = Layout::new(&options.data_dir);
     let said_salt = salt::ask(&*io, &layout)?;
     let refusal = match layout.create_dirs(&*io) {
-        Err(DiskError::Io { source, path, .. }) if is_read_only(&source) => Some((source, path)),
+        Err(DiskError::Io { source, path, .. })
+            if is_read_only(&source) && path != layout.packs_dir() =>
+        {
+            Some((source, path))
+        }
         made => made.map(|()| refusal(&*io, &layout))?,
     };
     report_foreign_in_root(&*io, &layout)?;

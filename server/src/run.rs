@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use larder_cas::{Warmed, warm};
 use larder_disk::{DiskError, Io, RealIo};
 use prometheus_client::registry::Registry;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, getrlimit, getuid};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Addresses, Admin, Operations, StoreView};
@@ -76,6 +76,26 @@ pub enum StartError {
         /// The directory.
         data_dir: PathBuf,
     },
+    /// The user that this runs as may not use the data directory, or make it.
+    #[error(
+        "user {user} may not read and write the data directory: give it to that user, or choose another \
+         directory with --data-dir"
+    )]
+    DataDirDenied {
+        /// The number of the user.
+        user: u32,
+        /// What was refused, and where.
+        source: DiskError,
+    },
+    /// Nobody can write the data directory, and nothing is in it that could be read.
+    #[error(
+        "the data directory is on a read-only file system and holds nothing to serve: mount it \
+         writable, or choose another directory with --data-dir"
+    )]
+    DataDirReadOnly {
+        /// What was refused, and where.
+        source: DiskError,
+    },
     /// No store.
     #[error(transparent)]
     Compose(ComposeError),
@@ -109,7 +129,14 @@ impl From<ComposeError> for StartError {
             ComposeError::Disk { source: DiskError::Locked { data_dir } } => {
                 Self::DataDirInUse { data_dir }
             }
-            other => Self::Compose(other),
+            ComposeError::Disk { source } => match source.refusal() {
+                Some(io::ErrorKind::PermissionDenied) => {
+                    Self::DataDirDenied { user: getuid().as_raw(), source }
+                }
+                Some(io::ErrorKind::ReadOnlyFilesystem) => Self::DataDirReadOnly { source },
+                _ => Self::Compose(ComposeError::Disk { source }),
+            },
+            other @ ComposeError::Trace { .. } => Self::Compose(other),
         }
     }
 }

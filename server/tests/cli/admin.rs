@@ -1,0 +1,106 @@
+//! The admin port, and the commands that ask it.
+
+use std::net::TcpStream;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::running::{ABSENT, Running, check, get, home, larder, put_hello, text};
+
+/// The words of a command to a running server.
+fn to_server(running: &Running, arguments: &[&str]) -> Output {
+    let home = home();
+    let admin = format!("--admin=http://{}", running.admin);
+    larder(&home, arguments).arg(admin).output().unwrap()
+}
+
+#[test]
+fn commands_ask_a_running_server() {
+    let home = home();
+    let config = home.path().join("larder.toml");
+    std::fs::write(&config, "scrub_rate = '1MiB'\n[log]\nlevel = 'info'\n").unwrap();
+    let running = Running::start(&home, &[&format!("--config={}", config.display())]);
+    put_hello(TcpStream::connect(running.address).unwrap());
+    let said = |output: &Output| text(&output.stdout).to_owned();
+
+    let stats = to_server(&running, &["stats"]);
+    check(&stats, 0, "");
+    assert!(said(&stats).contains("usage.records                    1\n"), "{}", said(&stats));
+    let stats = to_server(&running, &["stats", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&said(&stats)).unwrap()["usage"]["records"], 1);
+
+    let scrub = to_server(&running, &["scrub", "stop"]);
+    check(&scrub, 0, "");
+    assert!(said(&scrub).contains("is_halted                        true\n"), "{}", said(&scrub));
+
+    let nothing = to_server(&running, &["config", "reload"]);
+    check(&nothing, 0, "");
+    assert_eq!(said(&nothing), "nothing changed\n");
+    let settings = "scrub_rate = '2MiB'\nworkers = 3\n[log]\nlevel = 'debug'\n";
+    std::fs::write(&config, settings).unwrap();
+    let reloaded = to_server(&running, &["config", "reload"]);
+    check(&reloaded, 0, "");
+    assert_eq!(
+        said(&reloaded),
+        "changed          scrub_rate = 2MiB\nchanged          log.level = debug\nneeds a restart  workers\n"
+    );
+    let status = get(running.admin, "/statusz", "").1;
+    assert!(status.contains("config.scrub_rate                2MiB\n"), "{status}");
+    std::fs::write(&config, "scrub_rate = 'much'\n").unwrap();
+    let refused = to_server(&running, &["config", "reload"]);
+    check(&refused, 1, "not taken over");
+    assert!(said(&refused).contains("scrub_rate: \"much\" is not a size"), "{}", said(&refused));
+
+    let purged = to_server(&running, &["purge", "--everything"]);
+    check(&purged, 0, "");
+    assert!(said(&purged).starts_with("removed 1 records, "), "{}", said(&purged));
+    check(&to_server(&running, &["evict", "--to=1GiB"]), 0, "");
+    check(&to_server(&running, &["purge"]), 2, "--everything");
+    check(&to_server(&running, &["purge", "--unused-for=soon"]), 1, "is not a duration");
+    let address = running.admin;
+    drop(running);
+    let nobody = larder(&home, &["stats", &format!("--admin=http://{address}")]).output().unwrap();
+    check(&nobody, 1, "no server answers");
+}
+
+#[test]
+fn the_admin_port_tells() {
+    // A server whose directory is taken from it is not ready.
+    let home = home();
+    let running = Running::start(&home, &["--hot-capacity=1MiB"]);
+    assert_eq!(get(running.admin, "/livez", ""), (200, "ok\n".to_owned()));
+    assert_eq!(get(running.admin, "/readyz", ""), (200, "serving\n".to_owned()));
+    get(running.address, ABSENT, "");
+    put_hello(TcpStream::connect(running.address).unwrap());
+    let (status, metrics) = get(running.admin, "/metrics", "");
+    assert_eq!(status, 200);
+    for line in [
+        "larder_rpcs_total{method=\"http/GET\",code=\"NOT_FOUND\"} 1",
+        "larder_rpcs_total{method=\"http/PUT\",code=\"OK\"} 1",
+        "larder_blob_puts_total{outcome=\"stored\"} 1",
+        "larder_disk_records 1",
+        "larder_connections ",
+        "process_resident_memory_bytes ",
+        "larder_build_info{version=\"",
+        "# TYPE larder_rpcs_total counter",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    let open_metrics = "accept: application/openmetrics-text; version=1.0.0\r\n";
+    let (_, metrics) = get(running.admin, "/metrics", open_metrics);
+    assert!(metrics.contains("# TYPE larder_rpcs counter\n"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    let (status, shown) = get(running.admin, "/statusz", "");
+    assert_eq!(status, 200);
+    assert!(shown.contains(&running.address.to_string()), "{shown}");
+    for (path, header) in
+        [("/statusz?format=json", ""), ("/statusz", "accept: application/json\r\n")]
+    {
+        let (_, body) = get(running.admin, path, header);
+        let status: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status["phase"], "serving");
+        assert_eq!(status["addresses"]["listen"], running.address.to_string());
+        assert_eq!(status["config"]["hot.capacity"], "1MiB");
+        assert!(status["usage"].is_object() && status["stack"].is_string(), "{status}");
+    }
+}
