@@ -128,7 +128,7 @@ fn serve(
     let named = matches.get_one::<PathBuf>("config").cloned();
     let path = named.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
     let supervisor = Supervisor::new(variables.get(SOCKET_VARIABLE).map(String::as_str));
-    let read = move |decided: &[(&str, String)]| {
+    let sources = move |decided: &[(&str, String)]| {
         let mut sources = Sources::default();
         for (key, text) in &flags {
             sources.set(Origin::Flag, key, text.as_str());
@@ -140,17 +140,20 @@ fn serve(
         for (key, text) in decided {
             sources.set(Origin::Default, key, text.as_str());
         }
-        Config::check(sources, &Machine::inspect())
+        sources
     };
-    let config = read(&[]).map_err(CliError::Settings)?;
+    let said = sources(&[]);
     // Read again, the file may be another; but what the machine decided at the start it must not decide anew, as by the space
-    // that is free now.
-    let by_machine = |key: &str| {
-        Setting::find(key).is_some_and(|it| matches!(it.fallback, Fallback::Machine(_)))
-    };
-    let decided: Vec<_> =
-        config.settings().into_iter().filter(|(key, _)| by_machine(key)).collect();
-    let source: ConfigSource = Arc::new(move || read(&decided));
+    // that is free now. What somebody said then, and says no more, it decides for the first time.
+    let by_machine = SETTINGS.iter().filter(|setting| {
+        matches!(setting.fallback, Fallback::Machine(_)) && !said.says(setting.key)
+    });
+    let by_machine: Vec<_> = by_machine.map(|setting| setting.key).collect();
+    let config = Config::check(said, &Machine::inspect()).map_err(CliError::Settings)?;
+    let mut decided = config.settings();
+    decided.retain(|(key, _)| by_machine.contains(key));
+    let source: ConfigSource =
+        Arc::new(move || Config::check(sources(&decided), &Machine::inspect()));
     serve::serve(&config, source, &supervisor)?;
     Ok(())
 }

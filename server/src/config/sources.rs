@@ -59,6 +59,11 @@ impl Sources {
         }
     }
 
+    /// Whether any source gives a setting.
+    pub(crate) fn says(&self, key: &str) -> bool {
+        self.texts.contains_key(key)
+    }
+
     /// The strongest source's text for a setting.
     pub(super) fn strongest(&self, key: &'static str) -> Option<(&Origin, &str)> {
         let (origin, text) = self.texts.get(key)?.first_key_value()?;

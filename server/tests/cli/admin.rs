@@ -104,3 +104,20 @@ fn the_admin_port_tells() {
         assert!(status["usage"].is_object() && status["stack"].is_string(), "{status}");
     }
 }
+
+#[test]
+fn a_setting_that_nobody_says_any_more_needs_a_restart() {
+    let home = home();
+    let config = home.path().join("larder.toml");
+    std::fs::write(&config, "workers = 1\n").unwrap();
+    let running = Running::start(&home, &[&format!("--config={}", config.display())]);
+    // What the machine decided at the start, such as max_size, holds; what the file said then it decides anew.
+    std::fs::write(&config, "workers = 1\nmax_size = '1GiB'\n").unwrap();
+    let reloaded = to_server(&running, &["config", "reload"]);
+    assert_eq!(text(&reloaded.stdout), "needs a restart  max_size\n");
+    std::fs::write(&config, "").unwrap();
+    let reloaded = to_server(&running, &["config", "reload"]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let expect = if cores == 1 { "nothing changed\n" } else { "needs a restart  workers\n" };
+    assert_eq!(text(&reloaded.stdout), expect);
+}
