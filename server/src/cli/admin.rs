@@ -1,4 +1,4 @@
-//! `larder stats`, `purge`, `evict`, `scrub` and `config reload`: what an admin asks a running server for.
+//! `larder stats`, `top`, `purge`, `evict`, `scrub` and `config reload`: what an admin asks a running server for.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::admin_client::{AdminClient, AdminError};
+use super::top;
 use crate::config::ByteSize;
 
 /// What ends one of these commands early.
@@ -19,6 +20,8 @@ pub(super) enum AdminCommandError {
     Duration { text: String },
     #[error("--to: {text:?} is not a size such as 10GiB")]
     Size { text: String },
+    #[error("--interval: {text:?} is not a duration from 100ms on, such as 2s")]
+    Interval { text: String },
     /// The server began, and could not go on.
     #[error("the server could not go on: {text}")]
     Failed { text: String },
@@ -29,13 +32,14 @@ pub(super) enum AdminCommandError {
 }
 
 /// Those that stand beside `serve`.
-pub(super) fn commands() -> [Command; 5] {
+pub(super) fn commands() -> [Command; 6] {
     let reload = with_server(Command::new("reload").about(
         "Read the configuration, credentials and certificates again; tell what changed and what needs a restart",
     ));
     let config = Command::new("config").about("The configuration of a running server");
     [
         with_server(Command::new("stats").about("What a running server holds and has done")),
+        with_server(top::command()),
         with_server(purge_command()),
         with_server(evict_command()),
         with_server(scrub_command()),
@@ -47,6 +51,7 @@ pub(super) fn commands() -> [Command; 5] {
 pub(super) fn run(name: &str, matches: &ArgMatches) -> Result<(), AdminCommandError> {
     match name {
         "stats" => stats(matches),
+        "top" => top::run(matches, &client(matches)?),
         "purge" => purge(matches),
         "evict" => evict(matches),
         "scrub" => scrub(matches),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -20,6 +20,8 @@ use crate::bounded_read::bounded_read;
 use crate::fetch::{OriginError, tls_connector};
 
 const TOKEN_FILE_BYTES_MAX: u64 = 8 << 10;
+/// Longer pages are none of ours: metrics take some 100 KiB.
+const PAGE_BYTES_MAX: usize = 16 << 20;
 /// A line longer than this is no step of ours.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -54,7 +56,9 @@ pub(super) enum AdminError {
     Exchange { url: String, source: hyper::Error },
     /// 401, 403, 409 and the like, with what the server says about it.
     #[error("{url}: {code}: {text}")]
-    Refused { url: String, code: http::StatusCode, text: String },
+    Refused { url: String, code: StatusCode, text: String },
+    #[error("{url}: the answer is over the limit of {limit_bytes} B")]
+    TooLong { url: String, limit_bytes: usize },
     #[error("{url}: the answer is no JSON")]
     Answer { url: String, source: serde_json::Error },
     #[error("no runtime")]
@@ -81,6 +85,11 @@ impl AdminClient {
         self.ask(Method::GET, path, None, &mut |_| {})
     }
 
+    /// A page of text.
+    pub(super) fn page(&self, path: &str) -> Result<String, AdminError> {
+        run(async { self.whole(self.exchange(Method::GET, path, None).await?).await })
+    }
+
     /// The last line of an answer; `tell` gets each one before.
     pub(super) fn post(
         &self,
@@ -98,12 +107,7 @@ impl AdminClient {
         order: Option<&Value>,
         tell: &mut dyn FnMut(&Value),
     ) -> Result<Value, AdminError> {
-        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let runtime = runtime.map_err(AdminError::Runtime)?;
-        runtime.block_on(async {
-            let answer = self.exchange(method, path, order).await?;
-            self.last_line(answer, tell).await
-        })
+        run(async { self.last_line(self.exchange(method, path, order).await?, tell).await })
     }
 
     async fn exchange(
@@ -174,15 +178,42 @@ impl AdminClient {
                 break;
             }
         }
-        if !code.is_success() {
-            let text = String::from_utf8_lossy(&line).trim().to_owned();
-            return Err(AdminError::Refused { url: url(), code, text });
-        }
+        self.accepted(code, &line)?;
         if !line.is_empty() {
             last = parse(&line).map_err(|source| AdminError::Answer { url: url(), source })?;
         }
         Ok(last)
     }
+
+    async fn whole(&self, Answer { response, _connections }: Answer) -> Result<String, AdminError> {
+        let url = || self.url.to_string();
+        let code = response.status();
+        let mut body = response.into_body();
+        let mut page = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|source| AdminError::Exchange { url: url(), source })?;
+            page.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            if page.len() > PAGE_BYTES_MAX {
+                return Err(AdminError::TooLong { url: url(), limit_bytes: PAGE_BYTES_MAX });
+            }
+        }
+        self.accepted(code, &page)?;
+        Ok(String::from_utf8_lossy(&page).into_owned())
+    }
+
+    /// What is said with any other code is why.
+    fn accepted(&self, code: StatusCode, said: &[u8]) -> Result<(), AdminError> {
+        if code.is_success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(said).trim().to_owned();
+        Err(AdminError::Refused { url: self.url.to_string(), code, text })
+    }
+}
+
+fn run<T>(exchange: impl Future<Output = Result<T, AdminError>>) -> Result<T, AdminError> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    runtime.map_err(AdminError::Runtime)?.block_on(exchange)
 }
 
 fn parse(line: &[u8]) -> Result<Value, serde_json::Error> {

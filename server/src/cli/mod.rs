@@ -7,6 +7,7 @@ mod hash_credential;
 mod pages;
 mod serve;
 mod supervisor;
+mod top;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ pub fn run(
             Some(("hash-credential", matches)) => {
                 hash_credential::run(matches).map_err(CliError::from)
             }
-            Some((name @ ("stats" | "purge" | "evict" | "scrub" | "config"), matches)) => {
+            Some((name @ ("stats" | "top" | "purge" | "evict" | "scrub" | "config"), matches)) => {
                 admin::run(name, matches).map_err(CliError::from)
             }
             _ => unreachable!("clap lets no other command through"),

@@ -106,6 +106,41 @@ fn the_admin_port_tells() {
 }
 
 #[test]
+fn top_tells_what_is_asked_for() {
+    let home = home();
+    let running = Running::start(&home, &[]);
+    put_hello(TcpStream::connect(running.address).unwrap());
+    for _ in 0..3 {
+        get(running.address, &ABSENT.replace("/cas/", "/ac/"), "");
+    }
+    let table = to_server(&running, &["top", "--interval=200ms"]);
+    check(&table, 0, "");
+    let table = text(&table.stdout);
+    for part in [
+        "FOUND  ",
+        "action results                    0.0        -         0.0%\n",
+        "http/PUT  ",
+        "none none  ",
+    ] {
+        assert!(table.contains(part), "{part:?} is not in\n{table}");
+    }
+    assert!(!table.contains('\x1b'), "no terminal is there to steer: {table:?}");
+
+    let json = to_server(&running, &["top", "--json", "--interval=100ms", "--sort=sent"]);
+    check(&json, 0, "");
+    let activity: Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(activity["tasks"][0]["misses"], 3.0, "{activity}");
+    assert_eq!(activity["calls"].as_array().unwrap().len(), 2, "{activity}");
+    assert!(activity["seconds"].as_f64().unwrap() >= 0.1, "{activity}");
+    check(&to_server(&running, &["top", "--interval=1ms"]), 1, "is not a duration from 100ms on");
+    check(
+        &to_server(&running, &["top", "--sort=colour"]),
+        2,
+        "possible values: misses, saved, rate, sent",
+    );
+}
+
+#[test]
 fn a_setting_that_nobody_says_any_more_needs_a_restart() {
     let home = home();
     let config = home.path().join("larder.toml");
