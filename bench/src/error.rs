@@ -55,6 +55,8 @@ pub(crate) enum BenchError {
     Report(#[from] io::Error),
     #[error("the report")]
     Json(#[from] serde_json::Error),
+    #[error("{scenario} could not be measured at {server}")]
+    Unmeasured { scenario: Kind, server: String },
     #[error("{operations} operations went wrong")]
     Operations { operations: u64 },
 }

@@ -27,7 +27,7 @@ use crate::error::BenchError;
 use crate::limits::Limits;
 use crate::options::Options;
 use crate::progress::Progress;
-use crate::report::{LimitTable, RatioTable, Report, RowTable, described, ratios};
+use crate::report::{LimitTable, RatioTable, Report, Row, RowTable, described, ratios};
 use crate::run::Run;
 use crate::scenario::{Kind, Sizes};
 use crate::session::Session;
@@ -79,8 +79,21 @@ fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(),
     if let Some(path) = &options.json {
         write_json(path, &report)?;
     }
-    let operations = report.rows.iter().map(|row| row.errors).sum();
-    if operations > 0 { Err(BenchError::Operations { operations }) } else { Ok(()) }
+    judge(&report.rows, targets.first())
+}
+
+/// What a server does not offer at all is no error of its own, unless it is the one that the run is about.
+fn judge(rows: &[Row], first: Option<&Target>) -> Result<(), BenchError> {
+    let operations =
+        rows.iter().filter(|row| row.unmeasured().is_none()).map(|row| row.errors).sum();
+    if operations > 0 {
+        return Err(BenchError::Operations { operations });
+    }
+    let is_first = |row: &&Row| first.is_some_and(|first| first.name == row.server);
+    let unmeasured = rows.iter().filter(is_first).find(|row| row.unmeasured().is_some());
+    unmeasured.map_or(Ok(()), |row| {
+        Err(BenchError::Unmeasured { scenario: row.scenario, server: row.server.clone() })
+    })
 }
 
 fn sizes(options: &Options) -> Result<Sizes, BenchError> {

@@ -10,10 +10,18 @@ use crate::scenario::Kind;
 use crate::target::{Target, TargetError, authority};
 use crate::wire::Wire;
 
+const EXAMPLES: &str = "\
+Examples:
+  larder-bench grpc://127.0.0.1:8980 --pid 4711                  all scenarios on one server
+  larder-bench grpc://127.0.0.1:8980 --only read-small --rate 80%
+  larder-bench --compare a=grpc://127.0.0.1:8980 b=grpc://127.0.0.1:9092,pid=4712 --only session
+
+Exit codes: 0; 1 where something went wrong or the first server could not be measured; 2 usage.";
+
 /// Loads REAPI caches and prints latency, throughput, and what it cost: the servers' CPU time and memory, and how that
 /// compares with what the machine can do.
 #[derive(Debug, Parser)]
-#[command(version, about, args_override_self = true)]
+#[command(version, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The cache, such as `grpc://127.0.0.1:8980`
     #[arg(required_unless_present_any = ["compare", "only_limits", "session_of"])]
@@ -55,7 +63,7 @@ pub(crate) struct Options {
     /// Threads that make the load; more than one take CPU from a server on the same machine
     #[arg(long, default_value_t = 1)]
     pub(crate) threads: usize,
-    /// An open loop as well, with so many operations a second, or with a share of what the closed loop reached: 80%
+    /// An open loop: of so many operations a second, or, after each round of the closed loop, of a share of what that reached: 80%
     #[arg(long)]
     pub(crate) rate: Option<Rate>,
     /// How the open loop spreads them

@@ -63,6 +63,34 @@ async fn every_scenario_goes_through() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_server_does_not_offer_is_no_error() {
+    let server = TestServer::start().await;
+    let address = server.address();
+    let run = move |with_http: &str, without: &str| {
+        let scratch = tempfile::tempdir().unwrap();
+        let with_http = format!("{with_http}=grpc://{address},http=http://{address}");
+        let without = format!("{without}=grpc://{address}");
+        let mut servers = [with_http, without];
+        servers.sort();
+        let servers = servers.join(" ");
+        bench(&format!("--compare {servers} --only http-get-small {SMALL_RUN}"), scratch.path())
+    };
+    let runs = tokio::task::spawn_blocking(move || [run("a", "b"), run("b", "a")]);
+    let [other, first] = runs.await.unwrap();
+    for output in [&other, &first] {
+        let printed = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            printed.contains("not measured: storing what http-get-small needs at"),
+            "{printed}"
+        );
+    }
+    assert_eq!((other.status.code(), first.status.code()), (Some(0), Some(1)));
+    let complaints = String::from_utf8_lossy(&first.stderr);
+    assert!(complaints.contains("http-get-small could not be measured at a"), "{complaints}");
+    server.stop().await;
+}
+
 #[test]
 fn a_server_that_is_not_there_ends_the_run() {
     let scratch = tempfile::tempdir().unwrap();

@@ -164,6 +164,12 @@ impl Cell {
 }
 
 impl Row {
+    /// Why there are no figures: it could not begin, or not one operation succeeded.
+    pub(crate) fn unmeasured(&self) -> Option<&str> {
+        let first_error = self.first_error.as_deref().filter(|_| self.operations == 0);
+        self.failure.as_deref().or(first_error)
+    }
+
     /// Whether an open loop offered more than was done, so that its latencies are those of a queue that grew.
     pub(crate) fn fell_behind(&self) -> bool {
         self.offered_per_second.is_some_and(|offered| self.per_second < offered * KEPT_UP)
@@ -272,5 +278,9 @@ mod tests {
         };
         let row = cell.row(&Limits::default());
         assert_eq!((row.operations, row.cost, row.limit), (0, None, None));
+        assert_eq!(row.unmeasured(), Some("refused"));
+        let wrong = Row { failure: None, first_error: Some("status 12".to_owned()), ..row };
+        assert_eq!(wrong.unmeasured(), Some("status 12"));
+        assert_eq!(Row { operations: 1, ..wrong }.unmeasured(), None);
     }
 }

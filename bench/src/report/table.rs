@@ -35,8 +35,8 @@ impl fmt::Display for Line<'_> {
         };
         let scenario = row.scenario.to_string();
         write!(f, "{scenario:<19} {:<12} {:>5}  {load:<13}", row.server, row.connections)?;
-        if let Some(failure) = &row.failure {
-            return write!(f, " not measured: {failure}");
+        if let Some(why) = row.unmeasured() {
+            return write!(f, " not measured: {why}");
         }
         let latency = row.latency;
         write!(f, " {:>8} {:>9}", digits(row.per_second), positive(row.mb_per_second))?;
