@@ -24,13 +24,13 @@ impl Indexer {
     pub(crate) fn save_recency(&mut self) {
         let mut packs: BTreeMap<u32, PackSurvey> = BTreeMap::new();
         let mut files = Vec::new();
-        self.inventory.table.for_each_slot(|slot, shard| match slot.location() {
+        self.inventory.table.for_each_slot(|found, shard| match found.location() {
             Location::Pack { pack, .. } => {
                 let survey = packs.entry(pack).or_default();
                 survey.records += 1;
-                survey.has_fresh |= slot.is_fresh();
+                survey.has_fresh |= found.slot.is_fresh();
             }
-            Location::File { .. } if slot.take_fresh() => files.push(slot.entry(shard)),
+            Location::File { .. } if found.slot.take_fresh() => files.push(found.entry(shard)),
             Location::File { .. } => {}
         });
         for entry in &files {
@@ -56,12 +56,12 @@ impl Indexer {
     /// Writes the packs from `first` to `last` of which something was asked for.
     fn save_slice(&mut self, first: u32, last: u32) {
         let mut seen: BTreeMap<u32, (bool, Vec<Recency>)> = BTreeMap::new();
-        self.inventory.table.for_each_slot(|slot, shard| {
-            let Location::Pack { pack, offset } = slot.location() else { return };
+        self.inventory.table.for_each_slot(|found, shard| {
+            let Location::Pack { pack, offset } = found.location() else { return };
             if (first..=last).contains(&pack) {
-                let entry = slot.entry(shard);
+                let entry = found.entry(shard);
                 let (has_fresh, recencies) = seen.entry(pack).or_default();
-                *has_fresh |= slot.take_fresh();
+                *has_fresh |= found.slot.take_fresh();
                 recencies.push(Recency { offset, asked_s: entry.recency_s, hits: entry.hits });
             }
         });

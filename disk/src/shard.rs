@@ -5,11 +5,13 @@
 //! grows by a fifth, not twofold, so that it never is more than three tenths empty.
 //! The distances stand in an array of their own, a byte each with two bits of the hash, which stays in the caches: a search reads
 //! those, and of the slots hardly any but the one that it looks for. Eight are compared at once, as one word, without a branch to
-//! be guessed wrong.
+//! be guessed wrong. So a search asks the memory for two lines, and what it finds for a third, its place.
 //! Invariant: a mark is 0 where the slot is empty, else four times one more than the slot's distance from home, and the low two
 //! bits of its hash.
 
-use crate::slot::{ShortKey, Slot, TAIL_BYTES};
+use prefetch_index::prefetch_index;
+
+use crate::slot::{Entry, Place, ShortKey, Slot, SlotMut, SlotRef, TAIL_BYTES};
 
 /// The smallest array.
 const FIRST_SLOTS: usize = 16;
@@ -48,7 +50,8 @@ pub(crate) struct Shard {
     number: u8,
     mixer: Mixer,
     slots: Vec<Slot>,
-    /// As long as `slots`.
+    /// As long as `slots`, as are the marks.
+    places: Vec<Place>,
     marks: Vec<u8>,
     full: usize,
 }
@@ -83,15 +86,16 @@ pub(crate) struct Candidates {
 
 impl Shard {
     pub(crate) fn new(number: u8, mixer: Mixer) -> Self {
-        Self { number, mixer, slots: Vec::new(), marks: Vec::new(), full: 0 }
+        Self { number, mixer, slots: Vec::new(), places: Vec::new(), marks: Vec::new(), full: 0 }
     }
 
     pub(crate) fn number(&self) -> u8 {
         self.number
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| !slot.is_empty())
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SlotRef<'_>> {
+        let slots = self.slots.iter().zip(&self.places).zip(&self.marks);
+        slots.filter(|(_, mark)| **mark != 0).map(|((slot, place), _)| SlotRef { slot, place })
     }
 
     /// The place in the array that a hash is as far along as among all hashes.
@@ -105,10 +109,10 @@ impl Shard {
         Home { index, mark: STEP | (hash as u8 & TINT) }
     }
 
-    /// Something of the marks at a home, for the sake of having read it: to read several takes as long as one, since none waits for another.
+    /// Asks for the marks at a home.
     #[inline]
-    pub(crate) fn glance_at_marks(&self, home: Home) -> u8 {
-        self.marks.get(home.index).copied().unwrap_or_default()
+    pub(crate) fn prefetch_marks(&self, home: Home) {
+        prefetch_index(&self.marks, home.index);
     }
 
     /// The slots that have this home and tint.
@@ -132,11 +136,11 @@ impl Shard {
         Candidates { home: index, near, next_mark }
     }
 
-    /// The nearest of them, if it is near.
+    /// Asks for the nearest of them.
     #[inline]
-    pub(crate) fn first(&self, candidates: Candidates) -> Option<&Slot> {
+    pub(crate) fn prefetch_first(&self, candidates: Candidates) {
         let distance = candidates.near.trailing_zeros() as usize / 8;
-        self.slots.get(candidates.home + distance).filter(|_| candidates.near != 0)
+        prefetch_index(&self.slots, candidates.home + distance);
     }
 
     /// The candidate that is meant, and its place.
@@ -178,20 +182,25 @@ impl Shard {
         }
     }
 
-    pub(crate) fn find(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&Slot> {
-        self.search(hash, is).map(|(_, slot)| slot)
+    pub(crate) fn find(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<SlotRef<'_>> {
+        self.search(hash, is).map(|(index, slot)| SlotRef { slot, place: &self.places[index] })
     }
 
-    pub(crate) fn find_mut(&mut self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<&mut Slot> {
-        self.index_of(hash, is).map(|index| &mut self.slots[index])
+    pub(crate) fn find_mut(
+        &mut self,
+        hash: u64,
+        is: impl Fn(&Slot) -> bool,
+    ) -> Option<SlotMut<'_>> {
+        let index = self.index_of(hash, is)?;
+        Some(SlotMut { slot: &mut self.slots[index], place: &mut self.places[index] })
     }
 
-    /// Adds a slot whose key is not there.
-    pub(crate) fn insert(&mut self, hash: u64, slot: Slot) {
+    /// Adds an entry whose key is not there.
+    pub(crate) fn insert(&mut self, hash: u64, entry: &Entry) {
         if (self.full + 1) * FULLEST.1 > self.slots.len() * FULLEST.0 {
             self.grow_to((self.slots.len() * 6 / 5).max(FIRST_SLOTS));
         }
-        self.place(hash, slot);
+        self.place(hash, Slot::of(entry));
     }
 
     /// Makes room for so many slots in all.
@@ -202,9 +211,10 @@ impl Shard {
         }
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<Slot> {
+    pub(crate) fn remove(&mut self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<Entry> {
         let mut gap = self.index_of(hash, is)?;
-        let removed = std::mem::take(&mut self.slots[gap]);
+        let removed =
+            SlotRef { slot: &self.slots[gap], place: &self.places[gap] }.entry(self.number);
         self.full -= 1;
         loop {
             let next = self.after(gap);
@@ -213,6 +223,7 @@ impl Shard {
                 return Some(removed);
             }
             self.slots.swap(gap, next);
+            self.places.swap(gap, next);
             self.marks[gap] = self.marks[next] - STEP;
             gap = next;
         }
@@ -230,24 +241,26 @@ impl Shard {
         self.search(hash, is).map(|(index, _)| index)
     }
 
-    fn place(&mut self, hash: u64, mut slot: Slot) {
+    fn place(&mut self, hash: u64, (mut slot, mut place): (Slot, Place)) {
         let Home { mut index, mut mark } = self.home(hash);
         loop {
             let theirs = self.marks[index];
             if theirs == 0 {
                 self.marks[index] = mark;
                 self.slots[index] = slot;
+                self.places[index] = place;
                 self.full += 1;
                 return;
             }
             if theirs / STEP < mark / STEP {
                 std::mem::swap(&mut self.slots[index], &mut slot);
+                std::mem::swap(&mut self.places[index], &mut place);
                 std::mem::swap(&mut self.marks[index], &mut mark);
             }
             let Some(next_mark) = mark.checked_add(STEP) else {
                 // Further from home than a mark can say; no hash that is one comes to this.
                 self.grow_to(self.slots.len() * 6 / 5);
-                return self.place(self.mixer.of_slot(&slot), slot);
+                return self.place(self.mixer.of_slot(&slot), (slot, place));
             };
             (index, mark) = (self.after(index), next_mark);
         }
@@ -256,12 +269,14 @@ impl Shard {
     fn grow_to(&mut self, length: usize) {
         let mut slots = Vec::new();
         slots.resize_with(length, Slot::default);
-        let old = std::mem::replace(&mut self.slots, slots);
-        self.marks = vec![0; length];
+        let slots = std::mem::replace(&mut self.slots, slots);
+        let places = std::mem::replace(&mut self.places, vec![Place::default(); length]);
+        let marks = std::mem::replace(&mut self.marks, vec![0; length]);
         self.full = 0;
-        for slot in old.into_iter().filter(|slot| !slot.is_empty()) {
+        let old = slots.into_iter().zip(places).zip(marks).filter(|(_, mark)| *mark != 0);
+        for ((slot, place), _) in old {
             let hash = self.mixer.of_slot(&slot);
-            self.place(hash, slot);
+            self.place(hash, (slot, place));
         }
     }
 

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use parking_lot::{RwLock, RwLockReadGuard};
 
 use crate::shard::{Candidates, Home, Mixer, Shard};
-use crate::slot::{Entry, Location, ShortKey, Slot};
+use crate::slot::{Entry, Location, ShortKey, SlotRef};
 
 /// Shards of a table.
 pub(crate) const SHARDS: usize = 256;
@@ -51,13 +51,14 @@ impl Table {
     /// What is known of a key.
     pub(crate) fn get(&self, key: &ShortKey) -> Option<Entry> {
         let shard = self.shard(key).read();
-        shard.find(self.hash(key), |slot| slot.is(key)).map(|slot| slot.entry(shard.number()))
+        shard.find(self.hash(key), |slot| slot.is(key)).map(|found| found.entry(shard.number()))
     }
 
     /// The logical size of the record whose key is like this one but for the size.
     pub(crate) fn size_of(&self, key: &ShortKey) -> Option<u64> {
         let shard = self.shard(key).read();
-        shard.find(self.hash(key), |slot| slot.is_like(key)).map(Slot::logical_size_bytes)
+        let found = shard.find(self.hash(key), |slot| slot.is_like(key))?;
+        Some(found.slot.logical_size_bytes())
     }
 
     /// Whether a key is there; extends its life.
@@ -68,19 +69,17 @@ impl Table {
     /// Where a key is; extends its life.
     pub(crate) fn touch_at(&self, key: &ShortKey, now_s: u32) -> Option<Location> {
         let shard = self.shard(key).read();
-        let slot = shard.find(self.hash(key), |slot| slot.is(key))?;
-        slot.touch(now_s);
-        Some(slot.location())
+        let found = shard.find(self.hash(key), |slot| slot.is(key))?;
+        found.slot.touch(now_s);
+        Some(found.location())
     }
 
     /// Which of many keys are there, in their order; extends their life. Cheaper than one by one: the shards are visited
     /// in order, and memory is asked for several keys at a time.
     pub(crate) fn touch_all(&self, keys: &[ShortKey], now_s: u32) -> Vec<bool> {
         let mut found = vec![false; keys.len()];
-        let mut seen = 0;
         for group in by_shard(keys).chunks(GROUP) {
-            // Each pass does so little for a key that the processor has the memory of many keys on the way at once. Locks come
-            // first, since nothing behind a lock is asked for before it is taken.
+            // Three passes, each of which asks for the memory that the next one reads.
             let mut locked: Vec<RwLockReadGuard<'_, Shard>> = Vec::with_capacity(GROUP);
             let mut homes = [(0, Home::default()); GROUP];
             for (home, index) in homes.iter_mut().zip(group) {
@@ -91,21 +90,12 @@ impl Table {
                 }
                 let shard = locked.len() - 1;
                 *home = (shard, locked[shard].home(self.hash(key)));
-            }
-            let homes = &homes[..group.len()];
-            for (shard, home) in homes {
-                seen ^= u32::from(locked[*shard].glance_at_marks(*home));
+                locked[shard].prefetch_marks(home.1);
             }
             let mut candidates = [Candidates::default(); GROUP];
-            let mut firsts = [None; GROUP];
-            for (((shard, home), candidates), first) in
-                homes.iter().zip(&mut candidates).zip(&mut firsts)
-            {
+            for ((shard, home), candidates) in homes[..group.len()].iter().zip(&mut candidates) {
                 *candidates = locked[*shard].candidates(*home);
-                *first = locked[*shard].first(*candidates);
-            }
-            for first in &firsts[..group.len()] {
-                seen ^= first.map_or(0, Slot::glance);
+                locked[*shard].prefetch_first(*candidates);
             }
             for (((shard, _), candidates), index) in homes.iter().zip(candidates).zip(group) {
                 let key = &keys[*index as usize];
@@ -115,7 +105,6 @@ impl Table {
                 }
             }
         }
-        std::hint::black_box(seen);
         found
     }
 
@@ -146,11 +135,9 @@ impl Table {
         key: &ShortKey,
         test: impl Fn(Location) -> bool,
     ) -> Option<Entry> {
-        let mut shard = self.shard(key).write();
-        let number = shard.number();
-        shard
-            .remove(self.hash(key), |slot| slot.is(key) && test(slot.location()))
-            .map(|slot| slot.entry(number))
+        let (mut shard, hash) = (self.shard(key).write(), self.hash(key));
+        shard.find(hash, |slot| slot.is(key)).filter(|found| test(found.location()))?;
+        shard.remove(hash, |slot| slot.is(key))
     }
 
     /// Removes a key if it still is where the caller saw it.
@@ -162,8 +149,8 @@ impl Table {
     pub(crate) fn set_hits(&self, key: &ShortKey, location: Location, hits: u8) {
         let mut shard = self.shard(key).write();
         let found = shard.find_mut(self.hash(key), |slot| slot.is(key));
-        if let Some(slot) = found.filter(|slot| slot.location() == location) {
-            slot.set_hits(hits);
+        if let Some(found) = found.filter(|found| found.as_ref().location() == location) {
+            found.slot.set_hits(hits);
         }
     }
 
@@ -171,61 +158,62 @@ impl Table {
     pub(crate) fn note_older(&self, key: &ShortKey) -> bool {
         let mut shard = self.shard(key).write();
         let found = shard.find_mut(self.hash(key), |slot| slot.is(key));
-        found.map(Slot::note_older).is_some()
+        found.map(|found| found.slot.note_older()).is_some()
     }
 
     /// Whether the log may hold an older record of a key that still is where the caller saw it.
     pub(crate) fn has_older(&self, key: &ShortKey, location: Location) -> bool {
         let shard = self.shard(key).read();
-        let found = shard.find(self.hash(key), |slot| slot.is(key) && slot.location() == location);
-        found.is_some_and(Slot::has_older)
+        let found = shard.find(self.hash(key), |slot| slot.is(key));
+        found.is_some_and(|found| found.location() == location && found.slot.has_older())
     }
 
     /// Points a key to another place, keeping its recency; `None` if it is no longer where the caller saw it.
     pub(crate) fn relocate(&self, key: &ShortKey, from: Location, to: Location) -> Option<Entry> {
         let mut shard = self.shard(key).write();
         let number = shard.number();
-        let slot = shard.find_mut(self.hash(key), |slot| slot.is(key))?;
-        if slot.location() != from {
+        let mut found = shard.find_mut(self.hash(key), |slot| slot.is(key))?;
+        if found.as_ref().location() != from {
             return None;
         }
-        slot.set_location(to);
-        Some(slot.entry(number))
+        found.set_location(to);
+        Some(found.as_ref().entry(number))
     }
 
     /// Shows all entries, a shard at a time; each shard is locked for readers meanwhile.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(&Entry)) {
-        self.for_each_slot(|slot, shard| visit(&slot.entry(shard)));
+        self.for_each_slot(|found, shard| visit(&found.entry(shard)));
     }
 
     /// Shows the entries of one shard, which is locked for readers meanwhile.
     pub(crate) fn for_each_in(&self, shard: usize, mut visit: impl FnMut(&Entry)) {
         let shard = self.shards[shard].read();
-        shard.iter().for_each(|slot| visit(&slot.entry(shard.number())));
+        shard.iter().for_each(|found| visit(&found.entry(shard.number())));
     }
 
     /// Shows all slots and the shards they are in, a shard at a time.
-    pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(&Slot, u8)) {
+    pub(crate) fn for_each_slot(&self, mut visit: impl FnMut(SlotRef<'_>, u8)) {
         for shard in &self.shards {
             let shard = shard.read();
-            shard.iter().for_each(|slot| visit(slot, shard.number()));
+            shard.iter().for_each(|found| visit(found, shard.number()));
         }
     }
 
     fn update(&self, entry: &Entry, replaces: impl Fn(Location) -> bool) -> Offered {
         let mut shard = self.shard(&entry.key).write();
         let (number, hash) = (shard.number(), self.hash(&entry.key));
-        let Some(slot) = shard.find_mut(hash, |slot| slot.is(&entry.key)) else {
-            shard.insert(hash, Slot::new(entry));
+        let Some(mut found) = shard.find_mut(hash, |slot| slot.is(&entry.key)) else {
+            shard.insert(hash, entry);
             return Offered::Inserted;
         };
-        if !replaces(slot.location()) {
-            slot.note_older();
+        if !replaces(found.as_ref().location()) {
+            found.slot.note_older();
             return Offered::Ignored;
         }
-        let mut new = Slot::new(entry);
-        new.note_older();
-        Offered::Replaced(std::mem::replace(slot, new).entry(number))
+        let old = found.as_ref().entry(number);
+        found.set(entry);
+        found.slot.note_older();
+        Offered::Replaced(old)
     }
 
     fn shard(&self, key: &ShortKey) -> &RwLock<Shard> {

@@ -23,6 +23,11 @@ use larder_disk::{
     Content, Durability, Engine, EngineOptions, EvictionPolicy, Keyspace, RealIo, RecordKey,
 };
 use larder_protos::{Digest, DigestFunction, Hash};
+use tikv_jemallocator::Jemalloc;
+
+/// The binary's: where memory lies decides what a look-up takes.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 pub(crate) const SMALL_BYTES: usize = 2 << 10;
 pub(crate) const IN_FLIGHT: usize = 64;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::key::RecordKind;
 use crate::prologue::Encoding;
-use crate::slot::{Entry, Location, PREFIX_BYTES};
+use crate::slot::{Location, PREFIX_BYTES};
 
 const SHARD: u8 = 7;
 /// With this one the left factor of a key's hash is its first word, so that of 1 leaves the hash to the second.
@@ -22,8 +22,8 @@ fn key(hash: u64, other: u8) -> ShortKey {
     ShortKey { partition: 0, prefix, size_bytes: 5 }
 }
 
-fn slot(key: &ShortKey, sequence: u64) -> Slot {
-    Slot::new(&Entry {
+fn entry(key: &ShortKey, sequence: u64) -> Entry {
+    Entry {
         key: *key,
         kind: RecordKind::Blob,
         location: Location::File { sequence },
@@ -32,30 +32,27 @@ fn slot(key: &ShortKey, sequence: u64) -> Slot {
         encoding: Encoding::Raw,
         recency_s: 5,
         hits: 0,
-    })
+    }
 }
 
 fn find(shard: &Shard, key: &ShortKey) -> Option<Location> {
-    shard.find(OPEN.of_key(key), |slot| slot.is(key)).map(Slot::location)
+    shard.find(OPEN.of_key(key), |slot| slot.is(key)).map(|found| found.location())
 }
 
 /// What a batch does, step by step.
 fn find_in_steps(shard: &Shard, key: &ShortKey) -> Option<Location> {
     let candidates = shard.candidates(shard.home(OPEN.of_key(key)));
-    let first = shard.first(candidates).is_some();
-    assert_eq!(first, candidates.near != 0, "the nearest is there if any is near");
-    shard.choose(candidates, |slot| slot.is(key)).map(|(_, slot)| slot.location())
+    let (index, slot) = shard.choose(candidates, |slot| slot.is(key))?;
+    Some(SlotRef { slot, place: &shard.places[index] }.location())
 }
 
 /// Each slot's mark says where its home is, and none stands behind one that is nearer to its own.
 fn assert_ordered(shard: &Shard) {
     for (index, mark) in shard.marks.iter().copied().enumerate() {
-        let slot = &shard.slots[index];
-        assert_eq!(mark == 0, slot.is_empty(), "the mark of {index}");
         if mark == 0 {
             continue;
         }
-        let home = shard.home(shard.mixer.of_slot(slot));
+        let home = shard.home(shard.mixer.of_slot(&shard.slots[index]));
         assert_eq!(mark & TINT, home.mark & TINT, "the tint of {index}");
         let distance = mark / STEP - 1;
         assert_eq!(shard.at_distance(home.index, distance), index, "the distance of {index}");
@@ -79,7 +76,7 @@ fn a_crowd_of_one_home_is_found_and_ended_one_by_one() {
         let mut shard = Shard::new(SHARD, OPEN);
         let crowd: Vec<_> = (0..60).map(|other| key(hash, other)).collect();
         for (number, key) in (0..).zip(&crowd) {
-            shard.insert(hash, slot(key, number));
+            shard.insert(hash, &entry(key, number));
         }
         assert_ordered(&shard);
         for (number, gone) in (0..).zip(&crowd) {
@@ -99,7 +96,7 @@ fn who_would_be_further_from_home_than_a_mark_can_say_makes_the_array_grow() {
     let mut shard = Shard::new(SHARD, OPEN);
     let keys: Vec<_> = (0..40).flat_map(|other| [key(1, other), key(far, other)]).collect();
     for key in &keys {
-        shard.insert(OPEN.of_key(key), slot(key, 1));
+        shard.insert(OPEN.of_key(key), &entry(key, 1));
     }
     assert_ordered(&shard);
     assert!(shard.slots.len() > 160, "{} slots for 80 keys", shard.slots.len());
@@ -130,11 +127,11 @@ proptest! {
             let hash = OPEN.of_key(&key);
             let location = Location::File { sequence: number };
             if inserts && !model.contains_key(&key) {
-                shard.insert(hash, slot(&key, number));
+                shard.insert(hash, &entry(&key, number));
                 model.insert(key, location);
             } else {
                 let removed = shard.remove(hash, |slot| slot.is(&key));
-                prop_assert_eq!(removed.map(|slot| slot.location()), model.remove(&key));
+                prop_assert_eq!(removed.map(|entry| entry.location), model.remove(&key));
             }
         }
         assert_ordered(&shard);
