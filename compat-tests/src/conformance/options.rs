@@ -1,6 +1,6 @@
 //! The command line of `larder-conformance`, and a run from its first line to its exit code.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -144,6 +144,14 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> u
     match try_run(arguments, out) {
         Ok(true) => 0,
         Ok(false) => 1,
+        // Who reads no further, as `head` does, has what he wanted; of a run he does not know how it ended.
+        Err(RunError::Output { source }) if source.kind() == io::ErrorKind::BrokenPipe => {
+            if arguments.asks_no_server() {
+                0
+            } else {
+                2
+            }
+        }
         Err(error) => {
             // With standard error closed, the exit code still tells.
             let _unread = writeln!(err, "error: {error}");
@@ -230,6 +238,11 @@ fn counts_as_failure(tried: &Tried, fail_on: Level) -> bool {
 }
 
 impl Arguments {
+    /// Whether what is printed is known without a server.
+    fn asks_no_server(&self) -> bool {
+        self.list || !self.table.is_empty()
+    }
+
     fn selection(&self) -> Selection {
         Selection {
             only: self.only.clone(),
@@ -301,4 +314,30 @@ fn read_report(path: &Path) -> Result<Run, RunError> {
 
 fn write_report(path: &Path, text: &[u8]) -> Result<(), RunError> {
     std::fs::write(path, text).map_err(|source| RunError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pipe that its reader has closed.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_read_in_part_is_no_error() {
+        let arguments = Arguments::parse_from(["larder-conformance", "--list"]);
+        let mut err = Vec::new();
+        assert_eq!(run(&arguments, &mut Closed, &mut err), 0);
+        assert_eq!(String::from_utf8_lossy(&err), "");
+    }
 }
