@@ -140,9 +140,19 @@ impl Larder {
 
     /// Asks the server to end: it drains, exits with 0 and has logged no error.
     pub(crate) fn stop(mut self) -> Result<(), CompatError> {
-        let log = self.log.clone();
+        self.terminate()?;
+        self.await_end()
+    }
+
+    /// Asks the server to end, once: a second time means at once.
+    pub(crate) fn terminate(&self) -> Result<(), CompatError> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)
-            .map_err(|errno| CompatError::io(&log)(errno.into()))?;
+            .map_err(|errno| CompatError::io(&self.log)(errno.into()))
+    }
+
+    /// Waits for the end of a server that was asked: it exits with 0 and has logged no error.
+    pub(crate) fn await_end(&mut self) -> Result<(), CompatError> {
+        let log = self.log.clone();
         let ended = process::wait(&mut self.child, DRAIN_LIMIT).map_err(CompatError::io(&log))?;
         let program = self.binary.display().to_string();
         let Some(actual) = ended else {

@@ -1,6 +1,7 @@
 //! The server against what machines do: it is killed, the power goes, the disk is full, fails or turns read-only, descriptors
 //! run out. One client remembers what was acknowledged and holds the server to it (`docs/faults.md`).
 
+mod drain;
 mod mount;
 mod oracle;
 mod power;
@@ -30,6 +31,7 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     for durability in DURABILITIES {
         case(lab, report, &format!("kill-{durability}"), |bench| kill(bench, durability));
     }
+    case(lab, report, "sigterm", drain::run);
     system_calls::run(lab, report)?;
     power::run(lab, report);
     scarce::run(lab, report);
