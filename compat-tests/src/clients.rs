@@ -28,6 +28,7 @@ use crate::peers;
 use crate::remotetool;
 use crate::report::Report;
 use crate::sccache;
+use crate::secure;
 use crate::turborepo;
 
 /// A client that can be had on this machine and driven without a person.
@@ -50,6 +51,7 @@ const CLIENTS: &[Client] = &[
     Client { name: sccache::NAME, run: sccache::run },
     Client { name: grpcurl::NAME, run: grpcurl::run },
     Client { name: curl::NAME, run: curl::run },
+    Client { name: secure::NAME, run: secure::run },
     Client { name: h2spec::NAME, run: h2spec::run },
     Client { name: remotetool::NAME, run: remotetool::run },
     Client { name: moon::NAME, run: moon::run },

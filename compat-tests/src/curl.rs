@@ -17,7 +17,7 @@ use crate::report::Report;
 /// What the command line calls it.
 pub(crate) const NAME: &str = "curl";
 
-const PACKAGE: DebianPackage = DebianPackage { program: "curl", package: "curl" };
+pub(crate) const PACKAGE: DebianPackage = DebianPackage { program: "curl", package: "curl" };
 
 const LIMIT: Duration = Duration::from_mins(1);
 /// What curl prints at the end: the code, and how many bytes of body came and went on the wire.

