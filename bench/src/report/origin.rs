@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::process::BytesRead;
 
 /// Of a tenth or less of what was sent nobody can say that it came out of files: logs are read, too, and indexes.
-const FROM_FILES: f64 = 0.1;
+const SOME_FROM_FILES: f64 = 0.1;
+/// Small blobs of this program take more than this part of their size when they are stored compressed.
+const ALL_FROM_FILES: f64 = 0.5;
 
 /// What a server read for an operation, in bytes. Stored compressed, a blob takes fewer than it has.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -28,16 +30,18 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { sent, from_files, from_device } = self;
-        let origin = if from_files.max(*from_device) < sent * FROM_FILES {
-            "memory"
-        } else if *from_device < from_files / 2.0 {
-            "the page cache"
-        } else {
-            "the disk"
+        let read = from_files.max(*from_device);
+        let is_device = *from_device >= from_files / 2.0;
+        let origin = match (read < sent * SOME_FROM_FILES, read < sent * ALL_FROM_FILES) {
+            (true, _) => "from memory",
+            (false, true) if is_device => "partly from the disk",
+            (false, true) => "partly from the page cache",
+            (false, false) if is_device => "from the disk",
+            (false, false) => "from the page cache",
         };
         write!(
             f,
-            "from {origin}: {from_files:.0} B each read from files, {from_device:.0} B from a device"
+            "{origin}: {from_files:.0} B each read from files, {from_device:.0} B from a device"
         )
     }
 }
@@ -56,6 +60,8 @@ mod tests {
         check(0, 0, "from memory");
         check(1_000, 0, "from memory");
         check(11_000, 0, "from the page cache");
+        check(4_000, 0, "partly from the page cache");
+        check(4_000, 4_000, "partly from the disk");
         check(20_480, 4_096, "from the page cache");
         check(20_480, 20_480, "from the disk");
         // Mapped into memory.
