@@ -420,13 +420,17 @@ impl Committer {
     fn publish(&self, batch: Batch) {
         self.inventory.counters.grow_files(batch.bytes);
         self.inventory.activity.count_written(batch.bytes);
+        let mut answers = Vec::with_capacity(batch.items.len() + batch.followers.len());
         for item in batch.items {
-            self.apply(item.after);
+            self.apply(item.after, &mut answers);
         }
-        for follower in batch.followers {
-            let _ = follower.send(Ok(PutOutcome::AlreadyPresent));
-        }
+        let already_present = |follower| (follower, PutOutcome::AlreadyPresent);
+        answers.extend(batch.followers.into_iter().map(already_present));
         self.inventory.tell_index(IndexUpdate::Covered(self.end_of_log()));
+        // One right after the other: a thread that is woken then finds the answers of all its tasks instead of the first.
+        for (answer, outcome) in answers {
+            let _ = answer.send(Ok(outcome));
+        }
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
@@ -448,7 +452,7 @@ impl Committer {
         Ok(())
     }
 
-    fn apply(&self, after: After) {
+    fn apply(&self, after: After, answers: &mut Vec<(Answer<PutOutcome>, PutOutcome)>) {
         match after {
             After::Store { entry, answer } => {
                 let outcome = if entry.kind == RecordKind::ActionResult {
@@ -460,7 +464,7 @@ impl Committer {
                     // A blob file of the same content was faster.
                     PutOutcome::AlreadyPresent
                 };
-                let _ = answer.send(Ok(outcome));
+                answers.push((answer, outcome));
             }
             After::Remove { key, location, at, answer } => {
                 let removed = self.inventory.remove_at(&key, location).is_some();

@@ -12,17 +12,15 @@ use crate::index_format::{
     Item, MARK_KEY, Mark, PAGE_ENTRIES, dead_key, file_key, file_value, pack_prefix, page_key,
     partition_key, partition_value, push_item,
 };
-use crate::inventory::Inventory;
+use crate::inventory::{INDEX_BATCH_LENGTH, Inventory};
 use crate::pack::LogPosition;
 use crate::queue::Popped;
 use crate::slot::{Entry, Location, ShortKey};
 
-/// Updates taken at once.
-const BATCH_LENGTH: u64 = 1_024;
 /// A mark is written after this many updates …
 const MARK_EVERY: u64 = 16_384;
-/// … or when there is nothing else to do for this long.
-const IDLE: Duration = Duration::from_millis(500);
+/// … or when there is nothing else to do for this long. As long a few updates wait for more.
+const IDLE: Duration = Duration::from_millis(250);
 /// Recency is written this often; what a kill takes of it is at most this old.
 const RECENCY_EVERY_S: u32 = 600;
 /// Pages that are not full yet: the pack that is appended to has one, those that are replayed have one each.
@@ -101,7 +99,7 @@ impl Indexer {
         self.apply_all(backlog);
         let inventory = Arc::clone(&self.inventory);
         loop {
-            match inventory.index_queue.pop_batch(BATCH_LENGTH, Some(IDLE)) {
+            match inventory.index_queue.pop_batch(INDEX_BATCH_LENGTH, Some(IDLE)) {
                 Popped::Batch(updates) => {
                     self.apply_all(updates);
                     if self.unmarked_updates >= MARK_EVERY {

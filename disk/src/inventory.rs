@@ -32,6 +32,8 @@ use crate::usage::Counters;
 
 /// Updates that wait for the index; a full queue slows the writers down to what sled takes.
 const INDEX_QUEUE_LENGTH: u64 = 65_536;
+/// So many of them wake the thread that writes the index, which is behind in any case; fewer wait until it looks by itself.
+pub(crate) const INDEX_BATCH_LENGTH: u64 = 1_024;
 
 /// How long a full disk on which eviction did not help is left alone, so that it does not cost the whole store.
 const FUTILE_MS: u64 = 10_000;
@@ -104,7 +106,7 @@ impl Inventory {
             counters: Counters::default(),
             activity: Activity::default(),
             durable: DurableState::default(),
-            index_queue: BoundedQueue::new(INDEX_QUEUE_LENGTH),
+            index_queue: BoundedQueue::lazy(INDEX_QUEUE_LENGTH, INDEX_BATCH_LENGTH),
             jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
             loaded: Gate::default(),
             closing: AtomicBool::new(false),

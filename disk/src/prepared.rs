@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::task::yield_now;
 
 use crate::commit::{Commit, PutOutcome};
 use crate::committer::Job;
@@ -38,13 +39,17 @@ impl Prepared {
         Self(State::Waiting { job, answer, queue })
     }
 
-    /// Waits for room in the queue to the committer without holding up a thread. Cancel-safe: nothing is stored then.
+    /// Waits for room in the queue to the committer without holding up a thread, and then gives the other tasks of this thread a
+    /// turn: what they submit in it goes into the same batch, and the committer is woken once. Dropped while it waits for room,
+    /// nothing is stored; later, the write goes on.
     pub async fn submit(self) -> Result<Commit, DiskError> {
         match self.0 {
             State::Known(outcome) => Ok(Commit::known(outcome)),
             State::Waiting { job, answer, queue } => {
                 let weight = job.weight();
-                queue.push_async(job, weight).await.map_err(|_| DiskError::Closed)?;
+                let nudge = queue.push_async(job, weight).await.map_err(|_| DiskError::Closed)?;
+                yield_now().await;
+                drop(nudge);
                 Ok(Commit::waiting(answer))
             }
         }
