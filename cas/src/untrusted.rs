@@ -20,6 +20,9 @@ pub type UntrustedStream =
 /// Blobs up to this size are verified whole, in memory, before any store sees them; larger ones as they stream.
 const IN_MEMORY_BYTES: u64 = 1024 * 1024;
 
+/// What of a stream is gathered to be hashed in one go: long enough to be worth the way to the blocking pool and back.
+const HASHED_AT_ONCE_BYTES: u64 = 256 * 1024;
+
 /// Bytes that somebody claims to be a blob.
 pub struct UntrustedPayload {
     encoding: Encoding,
@@ -181,37 +184,58 @@ async fn verify_zstd(digest: Digest, encoded: Bytes) -> Result<Payload, StoreErr
     .await?
 }
 
-/// Passes chunks on while hashing them. The last chunk is held back until the digest is known to be right.
+/// Passes chunks on once they are hashed, many at a time. The last ones are held back until the digest is known to be right.
 fn verify_stream(digest: Digest, raw: PayloadStream) -> PayloadStream {
     let hasher = DigestHasher::new(digest.function(), digest.size_bytes());
     let state = Some((raw, hasher, 0_u64));
-    stream::try_unfold(state, move |state| async move {
+    let hashed = stream::try_unfold(state, move |state| async move {
         let Some((mut raw, hasher, seen_bytes)) = state else { return Ok(None) };
-        let Some(chunk) = raw.try_next().await? else {
-            check_size(&digest, seen_bytes)?;
-            return Ok(None);
-        };
-        let seen_bytes = seen_bytes + chunk.len() as u64;
-        if seen_bytes > digest.size_bytes() {
-            return Err(StoreError::TooLong { digest });
-        }
-        let hashed = chunk.clone();
-        let hasher = blocking::run_sized(chunk.len(), move || {
+        let chunks = next_chunks(&mut raw, &digest, seen_bytes).await?;
+        let chunks_bytes = chunks.iter().map(Bytes::len).sum();
+        let (hasher, chunks) = blocking::run_sized(chunks_bytes, move || {
             let mut hasher = hasher;
-            hasher.update(&hashed);
-            hasher
+            for chunk in &chunks {
+                hasher.update(chunk);
+            }
+            (hasher, chunks)
         })
         .await?;
+        let seen_bytes = seen_bytes + chunks_bytes as u64;
         if seen_bytes < digest.size_bytes() {
-            return Ok(Some((chunk, Some((raw, hasher, seen_bytes)))));
+            return Ok(Some((stream_of(chunks), Some((raw, hasher, seen_bytes)))));
         }
         if raw.try_next().await?.is_some() {
             return Err(StoreError::TooLong { digest });
         }
         check_digest(digest, hasher.finish())?;
-        Ok(Some((chunk, None)))
-    })
-    .boxed()
+        Ok(Some((stream_of(chunks), None)))
+    });
+    hashed.try_flatten().boxed()
+}
+
+fn stream_of(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, StoreError>> {
+    stream::iter(chunks.into_iter().map(Ok))
+}
+
+/// What is hashed at a time, if so much is left of the blob, of which so many bytes have been seen.
+async fn next_chunks(
+    raw: &mut PayloadStream,
+    digest: &Digest,
+    mut seen_bytes: u64,
+) -> Result<Vec<Bytes>, StoreError> {
+    let enough_bytes = digest.size_bytes().min(seen_bytes + HASHED_AT_ONCE_BYTES);
+    let mut chunks = Vec::new();
+    while seen_bytes < enough_bytes {
+        let Some(chunk) = raw.try_next().await? else {
+            return Err(StoreError::TooShort { digest: *digest, actual_bytes: seen_bytes });
+        };
+        seen_bytes += chunk.len() as u64;
+        if seen_bytes > digest.size_bytes() {
+            return Err(StoreError::TooLong { digest: *digest });
+        }
+        chunks.push(chunk);
+    }
+    Ok(chunks)
 }
 
 fn malformed_zstd(digest: Digest) -> impl Fn(&'static str) -> StoreError + Send {

@@ -42,8 +42,6 @@ async fn next_batch(chunks: &mut PayloadStream) -> Result<Vec<Bytes>, StoreError
 }
 
 fn write_batch(mut writer: RecordWriter, batch: Vec<Bytes>) -> Result<RecordWriter, DiskError> {
-    for chunk in batch {
-        writer.write(&chunk)?;
-    }
+    writer.write_pieces(&batch)?;
     Ok(writer)
 }

@@ -1,4 +1,4 @@
-//! [`RecordWriter`]: a large blob on its way into a file of its own, and [`BlobFile`], that file until it has its name.
+//! [`BlobFile`]: a file in `tmp/` until it has its name under `blobs/`.
 //!
 //! Invariant: a name under `blobs/` is a whole, synced file. What is dropped before leaves nothing behind.
 //! Source: docs/design/disk-format.md, "Blob files".
@@ -7,7 +7,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
-use crate::codec::{Body, EncodedRecord};
+use crate::codec::EncodedRecord;
 use crate::commit::PutOutcome;
 use crate::committer::Job;
 use crate::durable::{ensure_fan, sync_fan};
@@ -16,9 +16,7 @@ use crate::inventory::Inventory;
 use crate::io::{DirLock, IoFile, OpenMode, write_full};
 use crate::key::{RecordKey, RecordKind};
 use crate::layout::fan_of;
-use crate::prologue::{
-    Effect, Encoding, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, Place, Prologue, prologue_bytes, seal,
-};
+use crate::prologue::{Encoding, Place, seal};
 use crate::queue::BoundedQueue;
 use crate::slot::{Entry, Location};
 
@@ -36,9 +34,9 @@ pub(crate) struct FileContext {
 /// A file in `tmp/` that becomes a blob file, or goes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct BlobFile {
-    context: FileContext,
-    key: RecordKey,
-    sequence: u64,
+    pub(crate) context: FileContext,
+    pub(crate) key: RecordKey,
+    pub(crate) sequence: u64,
     file: Arc<dyn IoFile>,
     /// The name it has now; `None` once it has its own.
     tmp: Option<PathBuf>,
@@ -87,16 +85,25 @@ impl BlobFile {
         self.publish(record_bytes, record.logical_size_bytes, record.encoding)
     }
 
-    fn seal(&self, prologue: &mut [u8]) {
+    pub(crate) fn seal(&self, prologue: &mut [u8]) {
         seal(prologue, self.sequence, Place::in_file(self.context.inventory.salt));
     }
 
-    fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
-        let write = || write_full(&*self.file, &mut [IoSlice::new(bytes)], offset);
-        self.context.with_room(bytes.len() as u64, write).map_err(self.error("write"))
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskError> {
+        self.write_pieces_at(&[IoSlice::new(bytes)], offset)
     }
 
-    fn error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> DiskError {
+    pub(crate) fn write_pieces_at(
+        &self,
+        pieces: &[IoSlice<'_>],
+        offset: u64,
+    ) -> Result<(), DiskError> {
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let write = || write_full(&*self.file, &mut pieces.to_vec(), offset);
+        self.context.with_room(bytes, write).map_err(self.error("write"))
+    }
+
+    pub(crate) fn error(&self, operation: &'static str) -> impl FnOnce(io::Error) -> DiskError {
         let inventory = &self.context.inventory;
         let path = inventory.layout.tmp_file(self.sequence);
         move |error| inventory.io_error(operation, &path)(error)
@@ -131,7 +138,7 @@ impl BlobFile {
     }
 
     /// Syncs the file, gives it its name and makes it findable.
-    fn publish(
+    pub(crate) fn publish(
         mut self,
         record_bytes: u64,
         logical_size_bytes: u64,
@@ -202,121 +209,5 @@ impl Drop for BlobFile {
             // What cannot be removed now is removed at the next start.
             let _ = self.context.inventory.io.remove_file(tmp);
         }
-    }
-}
-
-/// A large blob being written, frame by frame; memory stays at two frames whatever its size.
-///
-/// Dropping it removes what is written. All methods block.
-#[derive(Debug)]
-pub struct RecordWriter {
-    file: BlobFile,
-    body: Body,
-    expected_bytes: u64,
-    received_bytes: u64,
-    prologue_bytes: usize,
-    /// Where the next frame goes.
-    end: u64,
-    /// Less than a frame of logical bytes.
-    frame: Vec<u8>,
-    /// Reused from frame to frame.
-    encoded: Vec<u8>,
-}
-
-impl RecordWriter {
-    pub(crate) fn create(
-        context: FileContext,
-        key: &RecordKey,
-        expected_bytes: u64,
-    ) -> Result<Self, DiskError> {
-        let too_large = |_| DiskError::TooLarge {
-            key: key.clone(),
-            size_bytes: expected_bytes,
-            limit_bytes: crate::prologue::SIZE_LIMIT_BYTES,
-        };
-        let frames = usize::try_from(expected_bytes.div_ceil(FRAME_SIZE_BYTES as u64));
-        let prologue_bytes = prologue_bytes(key, frames.map_err(too_large)?);
-        Ok(Self {
-            file: BlobFile::create(context, key)?,
-            body: Body::default(),
-            expected_bytes,
-            received_bytes: 0,
-            prologue_bytes,
-            end: prologue_bytes as u64,
-            frame: Vec::new(),
-            encoded: Vec::new(),
-        })
-    }
-
-    /// Takes the next bytes of the blob.
-    pub fn write(&mut self, mut data: &[u8]) -> Result<(), DiskError> {
-        self.received_bytes += data.len() as u64;
-        if self.received_bytes > self.expected_bytes {
-            return Err(self.size_mismatch());
-        }
-        while !data.is_empty() {
-            if self.frame.is_empty() && data.len() >= FRAME_SIZE_BYTES {
-                let (frame, rest) = data.split_at(FRAME_SIZE_BYTES);
-                self.write_frame(frame)?;
-                data = rest;
-                continue;
-            }
-            let room = FRAME_SIZE_BYTES - self.frame.len();
-            let (now, rest) = data.split_at(room.min(data.len()));
-            self.frame.extend_from_slice(now);
-            data = rest;
-            if self.frame.len() == FRAME_SIZE_BYTES {
-                self.write_gathered()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores the blob, once all its bytes have been written.
-    pub fn finish(mut self) -> Result<PutOutcome, DiskError> {
-        if self.received_bytes != self.expected_bytes {
-            return Err(self.size_mismatch());
-        }
-        if !self.frame.is_empty() {
-            self.write_gathered()?;
-        }
-        let encoding = self.body.encoding();
-        let prologue = Prologue {
-            effect: Effect::Store,
-            key: self.file.key.clone(),
-            encoding,
-            frame_size_log2: FRAME_SIZE_LOG2,
-            logical_size_bytes: self.expected_bytes,
-            sequence: self.file.sequence,
-            written_unix_ms: self.file.context.inventory.io.unix_ms(),
-            extension_bytes: 0,
-            frames: self.body.frames,
-        };
-        let mut bytes = vec![0; self.prologue_bytes];
-        prologue.write(&mut bytes);
-        self.file.seal(&mut bytes);
-        self.file.write_at(&bytes, 0)?;
-        self.file.publish(self.end, self.expected_bytes, encoding)
-    }
-
-    fn write_gathered(&mut self) -> Result<(), DiskError> {
-        let mut frame = std::mem::take(&mut self.frame);
-        let written = self.write_frame(&frame);
-        frame.clear();
-        self.frame = frame;
-        written
-    }
-
-    fn write_frame(&mut self, frame: &[u8]) -> Result<(), DiskError> {
-        self.encoded.clear();
-        let codec = &self.file.context.inventory.codec;
-        self.body.push(codec, frame, &mut self.encoded).map_err(self.file.error("encode"))?;
-        self.file.write_at(&self.encoded, self.end)?;
-        self.end += self.encoded.len() as u64;
-        Ok(())
-    }
-
-    fn size_mismatch(&self) -> DiskError {
-        DiskError::SizeMismatch { key: self.file.key.clone(), actual_bytes: self.received_bytes }
     }
 }

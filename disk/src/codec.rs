@@ -3,7 +3,7 @@
 //! Whether a blob is stored raw or as zstd is decided once, on its first frame.
 //! Source: docs/design/disk-format.md, "Body".
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -174,7 +174,7 @@ impl Body {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         let start = out.len();
-        if self.decided == Some(Encoding::Raw) {
+        if self.is_raw() {
             out.extend_from_slice(frame);
         } else {
             let stored = codec.compress(frame, out)?;
@@ -196,16 +196,32 @@ impl Body {
         self.note(frame);
     }
 
+    /// The next frame of a raw body, which lies in `pieces` and is written from there.
+    pub(crate) fn note_raw(&mut self, pieces: &[IoSlice<'_>]) {
+        let checksum = |sum, piece: &IoSlice<'_>| crc32c::crc32c_append(sum, piece);
+        self.note_frame(
+            pieces.iter().map(|piece| piece.len()).sum(),
+            pieces.iter().fold(0, checksum),
+        );
+    }
+
+    /// Whether it is decided that all is stored as it came.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.decided == Some(Encoding::Raw)
+    }
+
     /// An empty body is raw.
     pub(crate) fn encoding(&self) -> Encoding {
         self.decided.unwrap_or(Encoding::Raw)
     }
 
     fn note(&mut self, stored: &[u8]) {
-        self.frames.push(FrameEntry {
-            stored_bytes: u32::try_from(stored.len()).expect("frames are at most 16 MiB"),
-            checksum: crc32c::crc32c(stored),
-        });
+        self.note_frame(stored.len(), crc32c::crc32c(stored));
+    }
+
+    fn note_frame(&mut self, stored_bytes: usize, checksum: u32) {
+        let stored_bytes = u32::try_from(stored_bytes).expect("frames are at most 16 MiB");
+        self.frames.push(FrameEntry { stored_bytes, checksum });
     }
 }
 

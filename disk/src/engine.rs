@@ -8,7 +8,7 @@ use larder_protos::{Digest, Hash};
 use tokio::sync::{oneshot, watch};
 
 use crate::activity::{Activity, EngineState};
-use crate::blob_file::{BlobFile, FileContext, RecordWriter};
+use crate::blob_file::{BlobFile, FileContext};
 use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
 use crate::committer::{Committer, Job, Limits};
@@ -25,6 +25,7 @@ use crate::prepared::Prepared;
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reader::{Accepts, Opened, RecordReader};
+use crate::record_writer::RecordWriter;
 use crate::recovery::{Recovered, recover};
 use crate::scrub::Scrub;
 use crate::usage::Usage;

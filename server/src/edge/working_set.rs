@@ -11,8 +11,8 @@ pub(crate) const UNCOUNTED_MESSAGE_BYTES: u64 = 16 * 1024;
 /// Blobs up to this size are collected and verified whole (`larder_cas::UntrustedPayload`).
 const COLLECTED_BYTES: u64 = 1024 * 1024;
 
-/// A streamed upload: a batch of a MiB being written, one being gathered, and the frames between them.
-const STREAMED_BYTES: u64 = 2 * 1024 * 1024 + 512 * 1024;
+/// A streamed upload: a batch of a MiB being written, one being gathered, a quarter of one being hashed, and the frames between.
+const STREAMED_BYTES: u64 = 2 * 1024 * 1024 + 768 * 1024;
 
 /// The parts of a streamed upload that end with the message in which they came: the one that arrives, those between
 /// connection and store, and the overhang of the two batches.
@@ -125,10 +125,10 @@ mod tests {
         let (mib, gib) = (1 << 20, 1 << 30);
         check(Identity, 2_000, 2_100, 2_100);
         check(Identity, 100_000, 16_384, 100_000 + 4 * 16_384);
-        check(Identity, 100 * mib, mib, 6 * mib + mib / 2);
-        check(Identity, 100 * gib, mib, 6 * mib + mib / 2);
+        check(Identity, 100 * mib, mib, 7 * mib - mib / 4);
+        check(Identity, 100 * gib, mib, 7 * mib - mib / 4);
         check(Zstd, 1_000, 500, 2_250 + 65_536 + 1_000);
-        check(Zstd, 100 * gib, 16_384, 11 * mib + 4 * 16_384);
+        check(Zstd, 100 * gib, 16_384, 11 * mib + mib / 4 + 4 * 16_384);
     }
 
     #[test]

@@ -77,7 +77,7 @@ async fn after_a_restart_the_hot_tier_has_what_was_used_before() {
 const LIMIT_BYTES: u64 = 16 << 20;
 
 /// What a streamed upload by messages of 64 KiB holds. One that is cut off keeps it, until it is resumed or given up.
-const UPLOAD_BYTES: u64 = (2 << 20) + (512 << 10) + 4 * (64 << 10);
+const UPLOAD_BYTES: u64 = (2 << 20) + (768 << 10) + 4 * (64 << 10);
 
 /// A server with the least memory for requests there can be.
 pub(crate) async fn small_server() -> TestServer {
