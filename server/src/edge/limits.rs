@@ -25,5 +25,5 @@ pub(crate) const KEPT_UPLOADS_MEMORY_SHARE: u64 = 4;
 /// How long they are kept: Bazel, for one, gives up after five retries, which take some minutes at most.
 pub(crate) const KEPT_UPLOADS_AGE: Duration = Duration::from_mins(10);
 
-/// How many blobs of one batch are worked on at a time.
-pub(crate) const BATCH_CONCURRENCY: usize = 32;
+/// How many blobs of one batch are worked on at a time; what is uploaded together is also written together.
+pub(crate) const BATCH_CONCURRENCY: usize = 128;

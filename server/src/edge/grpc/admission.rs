@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use ::http::Request;
+use ::http::{Extensions, Request};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -54,15 +54,18 @@ impl Kind {
         }
     }
 
-    fn needs(self, first: FirstMessage<'_>) -> u64 {
+    /// What the call needs, and how much its client sends in all, as far as the first message tells.
+    fn needs(self, first: FirstMessage<'_>) -> (u64, u64) {
         let FirstMessage { length_bytes, name } = first;
-        match self {
+        let needed_bytes = match self {
             Self::Upload => {
                 // A name that is none is refused as soon as the message is read.
                 let Some(name) = name.and_then(name_of_upload) else {
-                    return length_bytes;
+                    return (length_bytes, length_bytes);
                 };
-                upload_bytes(name.compressor, name.digest.size_bytes(), length_bytes)
+                let size_bytes = name.digest.size_bytes();
+                let needed_bytes = upload_bytes(name.compressor, size_bytes, length_bytes);
+                return (needed_bytes, size_bytes.max(length_bytes));
             }
             Self::UpdateBatch => length_bytes,
             Self::ReadBatch if length_bytes > UNCOUNTED_MESSAGE_BYTES => {
@@ -70,15 +73,8 @@ impl Kind {
             }
             Self::Chunks => message_bytes(length_bytes) + CHUNKING_BYTES,
             Self::ReadBatch | Self::Other => message_bytes(length_bytes),
-        }
-    }
-
-    /// How much the client sends in all, as far as the first message tells.
-    fn follows(self, first: FirstMessage<'_>) -> u64 {
-        match (self, first.name.and_then(name_of_upload)) {
-            (Self::Upload, Some(name)) => name.digest.size_bytes().max(first.length_bytes),
-            _ => first.length_bytes,
-        }
+        };
+        (needed_bytes, length_bytes)
     }
 
     /// What each further byte costs by which a later message is longer than those before.
@@ -118,7 +114,7 @@ pub(super) async fn admit(
             // The frame that brought the first message may have brought the beginning of a longer one.
             longest_bytes = messages.pass(&ahead).min(MAX_MESSAGE_BYTES as u64);
             let first = FirstMessage { length_bytes: longest_bytes, ..first };
-            break (kind.needs(first), kind.follows(first));
+            break kind.needs(first);
         }
         match rest.frame().await {
             Some(Ok(frame)) => match frame.into_data() {
@@ -156,7 +152,12 @@ pub(super) async fn admit(
 
 /// The hold of the call that a handler serves.
 pub(super) fn hold_of<T>(request: &tonic::Request<T>) -> Arc<Hold> {
-    let hold = request.extensions().get::<Arc<Hold>>();
+    hold_among(request.extensions())
+}
+
+/// The same among a call's extensions.
+pub(super) fn hold_among(extensions: &Extensions) -> Arc<Hold> {
+    let hold = extensions.get::<Arc<Hold>>();
     Arc::clone(hold.expect("the router lets every call in by its hold"))
 }
 

@@ -3,7 +3,7 @@
 //! Source: gRPC's `PROTOCOL-HTTP2.md`, "Length-Prefixed-Message"; protobuf's wire format.
 
 /// One byte for the compression and four for the length.
-const PREFIX_BYTES: usize = 5;
+pub(super) const PREFIX_BYTES: usize = 5;
 
 /// Longer names are none of ours; so many bytes are looked at, at most.
 pub(super) const NAME_LIMIT_BYTES: usize = 4 * 1024;
@@ -70,7 +70,8 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-fn length_of(prefix: [u8; PREFIX_BYTES]) -> u64 {
+/// What a message's prefix says.
+pub(super) fn length_of(prefix: [u8; PREFIX_BYTES]) -> u64 {
     let [_, a, b, c, d] = prefix;
     u64::from(u32::from_be_bytes([a, b, c, d]))
 }

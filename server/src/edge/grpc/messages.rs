@@ -2,29 +2,26 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use larder_protos::bytestream::WriteRequest;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
+use super::write_parts::Parts;
 use crate::edge::budget::Hold;
 use crate::edge::drainer::Drainer;
 
-/// The messages of an upload. However the upload ends, the rest of them is drained.
-pub(super) struct Messages {
+/// The messages of an upload, or parts of them. However the upload ends, the rest of them is drained.
+pub(super) struct Messages<P: Parts> {
     first: Option<WriteRequest>,
     /// `None` once they have ended.
-    rest: Option<Streaming<WriteRequest>>,
+    rest: Option<P>,
     drainer: Drainer,
     hold: Arc<Hold>,
 }
 
-impl Messages {
+impl<P: Parts> Messages<P> {
     /// All of them: the one that has been read, and those that follow.
-    pub(super) fn new(
-        first: WriteRequest,
-        rest: Streaming<WriteRequest>,
-        drainer: Drainer,
-        hold: Arc<Hold>,
-    ) -> Self {
+    pub(super) fn new(first: WriteRequest, rest: P, drainer: Drainer, hold: Arc<Hold>) -> Self {
         Self { first: Some(first), rest: Some(rest), drainer, hold }
     }
 
@@ -34,7 +31,7 @@ impl Messages {
             return Ok(Some(first));
         }
         let Some(rest) = &mut self.rest else { return Ok(None) };
-        let next = rest.message().await;
+        let next = rest.try_next().await;
         if !matches!(next, Ok(Some(_))) {
             self.rest = None;
         }
@@ -42,7 +39,7 @@ impl Messages {
     }
 }
 
-impl Drop for Messages {
+impl<P: Parts> Drop for Messages<P> {
     fn drop(&mut self) {
         if let Some(rest) = self.rest.take() {
             self.hold.discard_rest();

@@ -22,6 +22,8 @@ mod router;
 mod splice;
 mod split;
 mod upload;
+mod write_call;
+mod write_parts;
 mod write_session;
 
 pub(crate) use router::GrpcRouter;

@@ -131,7 +131,8 @@ impl http_body::Body for ReadBody {
     }
 }
 
-fn trailers(status: &Status) -> Result<HeaderMap, Status> {
+/// What an answer ends in.
+pub(super) fn trailers(status: &Status) -> Result<HeaderMap, Status> {
     let mut trailers = HeaderMap::with_capacity(2);
     status.add_header(&mut trailers)?;
     Ok(trailers)

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 
 use super::messages::Messages;
 use super::upload::session_status;
+use super::write_parts::Parts;
 use super::write_session::WriteSession;
 use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
@@ -34,10 +35,10 @@ pub(super) async fn lease(
 }
 
 /// Takes the messages up to the end of the upload, or of the connection; then what came so far stays with the lease.
-pub(super) async fn receive(
+pub(super) async fn receive<P: Parts>(
     lease: Lease,
     mut session: WriteSession,
-    mut messages: Messages,
+    mut messages: Messages<P>,
     key: &BlobKey,
 ) -> Result<PutOutcome, Status> {
     let size_bytes = key.digest.size_bytes();

@@ -23,7 +23,8 @@ use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
 use super::read_body::with_download;
-use super::{find_missing, reflection};
+use super::write_call::is_plain_write;
+use super::{find_missing, reflection, write_call};
 use crate::edge::health::HealthHandle;
 use crate::edge::held_body::held;
 use crate::edge::limits::MAX_MESSAGE_BYTES;
@@ -78,6 +79,10 @@ impl GrpcRouter {
     async fn dispatch(&self, request: Request<AdmittedBody>) -> Response<Body> {
         if request.uri().path() == find_missing::PATH {
             return find_missing::call(&self.shared, request).await;
+        }
+        if is_plain_write(&request) {
+            // In a box, since an upload takes much more room than other calls, which would have to move it too.
+            return Box::pin(write_call::call(&self.shared, request)).await;
         }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let response = match service {

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_cas::{BlobKey, Encoding, PutOutcome, RequestCx, UntrustedPayload, UntrustedStream};
-use larder_protos::bytestream::WriteRequest;
 use larder_protos::{Compressor, WriteName};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 use super::byte_stream::{signed, write_name};
 use super::messages::Messages;
 use super::resumable::{self, lease_status};
+use super::write_parts::Parts;
 use super::write_session::{SessionError, WriteSession};
 use crate::caller::Tool;
 use crate::edge::budget::Hold;
@@ -26,14 +26,14 @@ use crate::report::Notes;
 const COMMITTED_EARLY_COMPRESSED: i64 = -1;
 
 /// Receives one upload and stores it. Returns `committed_size`.
-pub(crate) async fn receive(
+pub(super) async fn receive<P: Parts>(
     shared: &Arc<Shared>,
     hold: &Arc<Hold>,
     tool: Tool,
     notes: &Notes,
-    mut messages: Streaming<WriteRequest>,
+    mut messages: P,
 ) -> Result<i64, Status> {
-    let first = messages.message().await?;
+    let first = messages.try_next().await?;
     let first = first.ok_or_else(|| Status::invalid_argument("the upload has no message"))?;
     let name = write_name(&shared.functions, &first.resource_name);
     let name = name.map_err(grpc_status)?;
@@ -51,7 +51,8 @@ pub(crate) async fn receive(
         shared.drainer.drain(messages);
         return Ok(early);
     }
-    let is_whole = !resumes && first.data.len() as u64 >= name.digest.size_bytes();
+    let message_bytes = (first.data.len() + messages.rest_bytes()) as u64;
+    let is_whole = !resumes && message_bytes >= name.digest.size_bytes();
     let resumable = UploadName::of(&name).filter(|_| !is_whole);
     if resumes && resumable.is_none() {
         let asked_bytes = session.offset_bytes();
@@ -73,20 +74,27 @@ pub(crate) async fn receive(
 }
 
 /// Stores an upload that ends with its connection; with the outcome, how many bytes were sent.
-async fn store(
+async fn store<P: Parts>(
     shared: &Shared,
     name: &WriteName,
     key: &BlobKey,
     session: WriteSession,
-    messages: Messages,
+    messages: Messages<P>,
 ) -> Result<(PutOutcome, u64), Status> {
     let sent_bytes = Arc::new(AtomicU64::new(0));
-    let chunks = Chunks { session, messages, sent_bytes: Arc::clone(&sent_bytes) };
+    let mut chunks = Chunks { session, messages, sent_bytes: Arc::clone(&sent_bytes) };
     let encoding = match name.compressor {
         Compressor::Identity => Encoding::Raw,
         Compressor::Zstd => Encoding::Zstd,
     };
-    let untrusted = UntrustedPayload::from_stream(encoding, chunks.into_stream());
+    let untrusted = match chunks.next().await? {
+        // Most uploads are one chunk, which then needs no stream around it.
+        Some(all) if chunks.session.is_finished() => UntrustedPayload::from_bytes(encoding, all),
+        first => {
+            let first = stream::iter(first.map(Ok));
+            UntrustedPayload::from_stream(encoding, first.chain(chunks.into_stream()).boxed())
+        }
+    };
     let payload = untrusted.verify(&name.digest).await.map_err(grpc_status)?;
     let put = shared.blobs.put(&RequestCx::RAW, key, payload).await;
     Ok((put.map_err(grpc_status)?, sent_bytes.load(Ordering::Relaxed)))
@@ -98,13 +106,13 @@ async fn is_present(shared: &Shared, key: &BlobKey) -> Result<bool, Status> {
 }
 
 /// The bytes of an upload's messages, checked by its session.
-struct Chunks {
+struct Chunks<P: Parts> {
     session: WriteSession,
-    messages: Messages,
+    messages: Messages<P>,
     sent_bytes: Arc<AtomicU64>,
 }
 
-impl Chunks {
+impl<P: Parts> Chunks<P> {
     fn into_stream(self) -> UntrustedStream {
         let chunks = stream::try_unfold(self, async |mut chunks| {
             let chunk = chunks.next().await?;
