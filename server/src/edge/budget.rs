@@ -371,8 +371,8 @@ mod tests {
         for request in &mut waiting {
             refused += usize::from(poll!(request).is_ready());
         }
-        // Each may fill its window of 2 MiB, and one more must always fit into the connection's.
-        assert_eq!(refused, 100 - 31);
+        // Each may fill its window of 4 MiB, and one more must always fit into the connection's.
+        assert_eq!(refused, 100 - 15);
         drop(waiting);
         assert_eq!(budget.shared.unread_bytes.load(Ordering::Relaxed), 0);
     }

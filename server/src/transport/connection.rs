@@ -25,8 +25,8 @@ use crate::telemetry::BoxError;
 
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
 const STREAMS_MAX: u32 = 4096;
-/// What one upload may send ahead: a round trip of 10 ms still moves 200 MB/s.
-pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+/// What one upload may send ahead: a round trip of 50 ms still moves 80 MB/s.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// What all uploads of a connection may send ahead. Only uploads that wait for memory leave it unread (`edge/budget.rs`).
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// Fewer, larger frames cost less to take apart; the default is 16 KiB.

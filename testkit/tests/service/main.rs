@@ -21,6 +21,7 @@ mod http_cache;
 mod http_negotiation;
 mod huge;
 mod lifetimes;
+mod long_way;
 mod memory;
 mod memory_of_trees;
 mod origin;
