@@ -25,6 +25,7 @@ use crate::nx;
 use crate::observe;
 use crate::pants;
 use crate::peers;
+use crate::pprof;
 use crate::remotetool;
 use crate::report::Report;
 use crate::sccache;
@@ -62,6 +63,7 @@ const CLIENTS: &[Client] = &[
     Client { name: pants::NAME, run: pants::run },
     Client { name: buildstream::NAME, run: buildstream::run },
     Client { name: observe::NAME, run: observe::run },
+    Client { name: pprof::NAME, run: pprof::run },
     Client { name: limits::NAME, run: limits::run },
     Client { name: instructions::NAME, run: instructions::run },
     Client { name: faults::NAME, run: faults::run },

@@ -33,6 +33,7 @@ mod nx;
 mod observe;
 mod pants;
 mod peers;
+mod pprof;
 mod process;
 mod relay;
 mod remotetool;

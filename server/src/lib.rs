@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod guard;
 pub mod lifecycle;
 pub mod memory;
+pub mod profile;
 pub mod reload;
 pub mod report;
 pub mod run;

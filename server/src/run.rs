@@ -171,7 +171,8 @@ impl Server {
             admin: admin_address.tcp().unwrap_or(config.admin_listen),
         };
         let lifecycle = Arc::new(Lifecycle::default());
-        let admin = Arc::new(Admin::new(config.clone(), addresses.clone(), Arc::clone(&lifecycle)));
+        let (shown, phase) = (addresses.clone(), Arc::clone(&lifecycle));
+        let admin = Arc::new(Admin::new(config.clone(), shown, phase, ending.clone()));
         let admin_transport =
             serve_admin(admin_listener, &admin, &guard, config).map_err(StartError::Thread)?;
 

@@ -1,9 +1,10 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`, `/statusz`, and `/admin/v1` for admins.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, `/statusz`, and `/admin/v1` and `/debug/pprof` for admins.
 //!
 //! It answers from before the store is opened until the drain has ended.
 
 mod api;
 mod operations;
+mod profiles;
 mod ready;
 mod status;
 mod text_format;
@@ -19,6 +20,7 @@ use axum::routing::get;
 use larder_cas::HotStats;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 pub use self::operations::{EvictOrder, Operations, OrderError, PurgeOrder, ScrubOrder, Step};
 use self::ready::{WriteProbe, readyz};
@@ -26,6 +28,7 @@ pub use self::status::{Addresses, Lines, Status};
 use crate::compose::UsageReport;
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
+use crate::profile::Profiler;
 use crate::reload::Reload;
 
 /// The media type that `OpenMetrics` has registered.
@@ -39,6 +42,8 @@ pub struct Admin {
     lifecycle: Arc<Lifecycle>,
     started: Instant,
     probe: WriteProbe,
+    /// Where profiles are on.
+    profiler: Option<Profiler>,
     store: OnceLock<StoreView>,
 }
 
@@ -65,15 +70,22 @@ impl std::fmt::Debug for StoreView {
 }
 
 impl Admin {
-    /// For a server that is about to open its store.
-    pub fn new(config: Config, addresses: Addresses, lifecycle: Arc<Lifecycle>) -> Self {
+    /// For a server that is about to open its store. `ending` is cancelled when the drain begins.
+    pub fn new(
+        config: Config,
+        addresses: Addresses,
+        lifecycle: Arc<Lifecycle>,
+        ending: CancellationToken,
+    ) -> Self {
         let probe = WriteProbe::new(config.data_dir.clone());
+        let profiler = config.debug_profiles.then(|| Profiler::new(&config.data_dir, ending));
         Self {
             config,
             addresses,
             lifecycle,
             started: Instant::now(),
             probe,
+            profiler,
             store: OnceLock::new(),
         }
     }
@@ -91,6 +103,7 @@ impl Admin {
             .route("/metrics", get(metrics))
             .route("/statusz", get(statusz))
             .merge(api::routes())
+            .merge(profiles::routes())
             .with_state(self)
     }
 

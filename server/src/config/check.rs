@@ -62,6 +62,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let workers = reader.held(workers, "workers", NonZeroUsize::MIN..=WORKERS_MAX);
     let max_in_flight = reader.max_in_flight(machine);
     let drain_timeout = reader.within("drain_timeout", Duration::ZERO..=DRAIN_TIMEOUT_MAX);
+    let debug_profiles = reader.value("debug_profiles");
     let level = reader.within("compression.level", ZSTD_LEVELS);
     let hot = reader.hot(max_size, machine);
     let fetch = reader.fetch();
@@ -91,6 +92,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
             workers: workers?,
             max_in_flight: max_in_flight?,
             drain_timeout: drain_timeout?,
+            debug_profiles: debug_profiles?,
             compression: Compression { level: level? },
             hot: hot?,
             fetch: is_fetching.then_some(fetch),

@@ -80,6 +80,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether listening beyond loopback was allowed.
     pub unsafe_anonymous: bool,
+    /// Whether admins may profile.
+    pub debug_profiles: bool,
     /// Blobs at rest, and on the way to clients that take zstd.
     pub compression: Compression,
     /// The tier in memory.
@@ -193,6 +195,7 @@ impl Config {
             ("max_in_flight", Some(self.max_in_flight.show())),
             ("drain_timeout", Some(self.drain_timeout.show())),
             ("unsafe_anonymous", Some(self.unsafe_anonymous.show())),
+            ("debug_profiles", Some(self.debug_profiles.show())),
             ("compression.level", Some(self.compression.level.show())),
             ("hot.capacity", Some(self.hot.capacity.show())),
             ("hot.max_blob_size", Some(self.hot.max_blob_size.show())),

@@ -213,6 +213,15 @@ pub const SETTINGS: &[Setting] = &[
                  take from it.",
     },
     Setting {
+        key: "debug_profiles",
+        value_name: "BOOL",
+        fallback: Fallback::Text("false"),
+        help: "Let admins profile the running server: /debug/pprof/profile and /debug/pprof/flamegraph on \
+               admin_listen.",
+        advice: "Where no auth is set, whoever is on the machine is one. The first profile takes some \
+                 200MiB of memory, which the process keeps.",
+    },
+    Setting {
         key: "compression.level",
         value_name: "LEVEL",
         fallback: Fallback::Text("1"),

@@ -84,12 +84,14 @@ fn http_need(dialect: &str, verb: &str) -> Need {
     }
 }
 
-const ADMIN_PATHS: [(&str, Need); 6] = [
+const ADMIN_PATHS: [(&str, Need); 8] = [
     ("/livez", Nothing),
     ("/readyz", Nothing),
     ("/metrics", Nothing),
     ("/statusz", Read),
     ("/admin/v1/stats", Admin),
+    ("/debug/pprof/profile?seconds=0", Admin),
+    ("/debug/pprof/flamegraph?seconds=0", Admin),
     ("/what/comes/later", Admin),
 ];
 

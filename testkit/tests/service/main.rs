@@ -26,6 +26,7 @@ mod memory;
 mod memory_of_trees;
 mod origin;
 mod origin_server;
+mod profiles;
 mod remote_asset;
 mod request_metadata;
 mod resume;
