@@ -19,7 +19,9 @@ use larder_protos::services::content_addressable_storage_client::ContentAddressa
 use larder_protos::services::fetch_client::FetchClient;
 use larder_protos::services::push_client::PushClient;
 use larder_server::config::{ByteSize, Config, ListenAddress, Machine, Origin, Sources};
+use larder_server::reload::Again;
 use larder_server::run::{RunningServer, Server};
+use larder_server::telemetry::Reported;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
@@ -226,7 +228,11 @@ impl TestServer {
         let log = LogChecker::install();
         let config = config(directory.path(), settings);
         let is_encrypted = config.tls.is_some();
-        let started = tokio::task::spawn_blocking(move || Server::start_on(&config, io)).await;
+        // As of a process with a log, and with a collector where spans go to one; these are the tests' own.
+        let spans = config.traces.is_some().then(Arc::default);
+        let reported = Reported { log: Some(Arc::default()), access_log: None, spans };
+        let start = move || Server::start_again(&config, io, Again::nothing(&config), reported);
+        let started = tokio::task::spawn_blocking(start).await;
         let server = started.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
         let uri = format!("http://{}", tcp_address(&server));
         let endpoint = Endpoint::from_shared(uri).expect("an address is a good URI");

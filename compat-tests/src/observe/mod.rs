@@ -6,16 +6,18 @@ mod load;
 mod prometheus;
 mod runbook;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use self::prometheus::Prometheus;
+use self::runbook::Servers;
 use crate::error::CompatError;
 use crate::expectations::Expectations;
 use crate::install::DebianPackage;
 use crate::lab::Lab;
-use crate::larder::Larder;
+use crate::larder::{Larder, Launch};
 use crate::process;
 use crate::report::Report;
 
@@ -36,9 +38,13 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     report.note(NAME, &format!("prometheus {}", PROMETHEUS.version().unwrap_or_default()));
     report.case(&format!("{NAME}/rules"), || rules(&dir.join("rules.log")));
     let larder = Larder::start(lab, &dir)?;
+    let guarded = guarded(lab, &dir.join("guarded"))?;
     load::drive(&larder)?;
-    report.case(&format!("{NAME}/metrics"), || metrics(&larder, &dir.join("metrics.log")));
-    let prometheus = Prometheus::start(&dir, larder.admin())?;
+    report.case(&format!("{NAME}/metrics"), || {
+        metrics(&guarded, &dir.join("guarded.log"))?;
+        metrics(&larder, &dir.join("metrics.log"))
+    });
+    let prometheus = Prometheus::start(&dir, &[larder.admin(), guarded.admin()])?;
     report.case(&format!("{NAME}/dashboard"), || {
         // Rates need a change between two scrapes.
         prometheus.await_scrapes(2)?;
@@ -47,10 +53,30 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
         dashboard::check(&prometheus)
     });
     report.case(&format!("{NAME}/runbook"), || {
-        runbook::check(&prometheus, &larder, lab.server(), &dir)
+        let servers = Servers { plain: &larder, guarded: &guarded };
+        runbook::check(&prometheus, &servers, lab.server(), &dir)
     });
     report.case(&format!("{NAME}/alerts"), || alerts(&prometheus));
+    guarded.stop()?;
     larder.stop()
+}
+
+/// A server with all that has metrics of its own and is off by default: credentials, TLS, the access log, spans. Nobody calls it.
+fn guarded(lab: &Lab, dir: &Path) -> Result<Larder, CompatError> {
+    fs::create_dir_all(dir).map_err(CompatError::io(dir))?;
+    let credentials = dir.join("credentials");
+    fs::write(&credentials, "").map_err(CompatError::io(&credentials))?;
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/tests/service/tls");
+    let file = |path: PathBuf| path.display().to_string();
+    let settings = vec![
+        ("auth.credentials_file", file(credentials)),
+        ("tls.cert_file", file(tls.join("server.pem"))),
+        ("tls.key_file", file(tls.join("server.key"))),
+        ("access_log.to", file(dir.join("access.log"))),
+        // Where nobody listens.
+        ("traces.endpoint", "http://127.0.0.1:1".to_owned()),
+    ];
+    Larder::launch(lab, dir, Launch { wrapper: Vec::new(), settings, data_dir: dir.join("data") })
 }
 
 /// Where the documents for operators are.

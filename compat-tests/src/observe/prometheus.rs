@@ -1,4 +1,4 @@
-//! [`Prometheus`]: a Prometheus that scrapes one server each second and evaluates its rules, asked over its HTTP interface.
+//! [`Prometheus`]: a Prometheus that scrapes servers each second and evaluates its rules, asked over its HTTP interface.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -54,12 +54,14 @@ struct Group {
 
 impl Prometheus {
     /// Starts one with its data under `dir`, and waits until it answers.
-    pub(super) fn start(dir: &Path, admin: SocketAddr) -> Result<Self, CompatError> {
+    pub(super) fn start(dir: &Path, admins: &[SocketAddr]) -> Result<Self, CompatError> {
         let (config, log) = (dir.join("prometheus.yaml"), dir.join("prometheus.log"));
         let rules = documents().join("larder.rules.yaml");
+        let targets: Vec<_> = admins.iter().map(|admin| format!("'{admin}'")).collect();
+        let targets = targets.join(", ");
         let text = format!(
             "global:\n  scrape_interval: 1s\n  evaluation_interval: 1s\nrule_files: ['{}']\n\
-             scrape_configs:\n- job_name: larder\n  static_configs:\n  - targets: ['{admin}']\n",
+             scrape_configs:\n- job_name: larder\n  static_configs:\n  - targets: [{targets}]\n",
             rules.display()
         );
         fs::write(&config, text).map_err(CompatError::io(&config))?;

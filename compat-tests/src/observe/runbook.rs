@@ -26,10 +26,25 @@ struct Block {
     text: String,
 }
 
-/// Runs all pages against a sound server.
+/// What pages are about.
+pub(super) struct Servers<'a> {
+    /// As it is without settings.
+    pub(super) plain: &'a Larder,
+    /// With what a page about access looks at.
+    pub(super) guarded: &'a Larder,
+}
+
+impl Servers<'_> {
+    /// The one that a page is about.
+    fn of(&self, page: &str) -> &Larder {
+        if page.contains("larder_tls_") { self.guarded } else { self.plain }
+    }
+}
+
+/// Runs all pages against sound servers.
 pub(super) fn check(
     prometheus: &Prometheus,
-    larder: &Larder,
+    servers: &Servers<'_>,
     binary: &Path,
     dir: &Path,
 ) -> Result<String, CompatError> {
@@ -39,7 +54,9 @@ pub(super) fn check(
     for entry in fs::read_dir(&pages).map_err(CompatError::io(&pages))? {
         let path = entry.map_err(CompatError::io(&pages))?.path();
         let page = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let blocks = blocks(&process::read(&path)?);
+        let text = process::read(&path)?;
+        let larder = servers.of(&text);
+        let blocks = blocks(&text);
         for (number, Block { language, text }) in blocks.iter().enumerate() {
             match language.as_str() {
                 "promql" => {

@@ -1,7 +1,9 @@
-//! [`certificate_names`]: the names in a certificate, each with its kind: `URI:spiffe://org/ci`, `DNS:ci.example.com`,
-//! `EMAIL:ci@example.com`, `CN:ci`.
+//! What is read in certificates. [`certificate_names`]: the names, each with its kind: `URI:spiffe://org/ci`,
+//! `DNS:ci.example.com`, `EMAIL:ci@example.com`, `CN:ci`. [`certificate_expiry`]: when it ends.
 //!
-//! The certificate has been verified before; here it is only read. What cannot be read has no names.
+//! The certificate has been verified before, or is our own; here it is only read. What cannot be read has no names and no end.
+
+use std::time::Duration;
 
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
@@ -25,4 +27,10 @@ pub(crate) fn certificate_names(der: &[u8]) -> Vec<String> {
         names.push(format!("CN:{}", name.value()));
     }
     names
+}
+
+/// Up to when a certificate is valid, since 1970.
+pub(crate) fn certificate_expiry(der: &[u8]) -> Option<Duration> {
+    let certificate = Certificate::from_der(der).ok()?;
+    Some(certificate.tbs_certificate().validity().not_after.to_unix_duration())
 }

@@ -19,7 +19,7 @@ mod verified;
 pub use self::access::Access;
 pub(crate) use self::access::Granted;
 pub use self::authorized::{Authorized, AuthorizedFuture, Port};
-pub(crate) use self::certificate::certificate_names;
+pub(crate) use self::certificate::{certificate_expiry, certificate_names};
 pub(crate) use self::credentials::name_of;
 pub use self::credentials::{
     Credentials, CredentialsError, CredentialsFile, Identity, LineError, open_credentials,

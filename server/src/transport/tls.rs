@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,6 +14,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::auth::certificate_expiry;
 use crate::bounded_read::bounded_read;
 use crate::config::{ClientAuth, TlsSettings};
 use crate::from_files::{FILE_BYTES_MAX, FromFiles};
@@ -27,6 +29,8 @@ pub struct TlsConfigs {
     pub clients: Arc<ServerConfig>,
     /// For the admin port.
     pub admin: Arc<ServerConfig>,
+    /// Up to when the certificate is valid, since 1970; `None` where it does not say so in a way that can be read.
+    pub expiry: Option<Duration>,
 }
 
 /// Why files cannot be used for TLS.
@@ -77,7 +81,9 @@ fn load(settings: &TlsSettings) -> Result<TlsConfigs, TlsError> {
         (ClientAuth::Optional, Some(path)) => Some(verifier(path, ClientAuth::Optional)?),
         (ClientAuth::Required, Some(path)) => Some(verifier(path, ClientAuth::Required)?),
     };
+    let expiry = chain.first().and_then(|certificate| certificate_expiry(certificate));
     Ok(TlsConfigs {
+        expiry,
         clients: config(chain.clone(), key.clone_key(), verifier)?,
         admin: config(chain, key, None)?,
     })

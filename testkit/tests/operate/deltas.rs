@@ -44,28 +44,45 @@ larder_fetched_bytes_total larder_fetches_total
 larder_hot_capacity_bytes larder_hot_evictions_total larder_hot_limit_bytes
 larder_in_flight_bytes larder_in_flight_limit_bytes larder_in_flight_refusals_total larder_in_flight_waiting larder_in_flight_waits_total
 larder_rpcs_in_flight
+larder_access_log_dropped_events_total larder_log_lines_total larder_log_dropped_lines_total
+larder_otlp_spans_total larder_otlp_dropped_spans_total
 larder_trace_dropped_events_total
 larder_uploads_given_up_total larder_uploads_kept larder_uploads_kept_bytes larder_uploads_resumed_total
 ";
 
-/// Starts with all that is off by default and has metrics.
+/// Events of the access log, one for each call.
+const TOLD: &str = "larder_access_log_events_total";
+
+/// Starts with all that is off by default and has metrics, other than what asks who calls: `guarded.rs` has that.
 pub(crate) async fn start() -> TestServer {
     let trace = std::env::temp_dir().join(format!("larder-operate-{}.trace", std::process::id()));
     let trace = trace.to_str().expect("a plain path").to_owned();
-    let settings =
-        [("fetch.enabled", "true"), ("fetch.allow", "example.com"), ("trace_file", &trace)];
+    let access_log = trace.replace(".trace", ".access.log");
+    let settings = [
+        ("fetch.enabled", "true"),
+        ("fetch.allow", "example.com"),
+        ("trace_file", &trace),
+        ("access_log.to", &access_log),
+        // Nobody listens there, and nothing is sent.
+        ("traces.endpoint", "http://127.0.0.1:1"),
+        ("traces.sample_ratio", "0"),
+    ];
     let server = TestServer::start_with(&settings).await;
-    // The server has it open; nobody else needs it.
+    // The server has them open; nobody else needs them.
     std::fs::remove_file(&trace).expect("the trace is there");
+    std::fs::remove_file(&access_log).expect("the access log is there");
     server
 }
 
-/// A page on which that many calls have ended: the last bytes of an answer are sent before the call is counted.
+/// A page on which that many calls have ended: the last bytes of an answer are sent before the call is counted, and the access log
+/// tells of it last.
 pub(crate) async fn page_after(server: &TestServer, calls: f64) -> Page {
     let ended = async {
         loop {
             let page = Page::of(server).await;
-            if page.sum("larder_rpcs_total") >= calls && page.sum("larder_rpcs_in_flight") == 0.0 {
+            let is_told = !page.families.contains_key(TOLD) || page.sum(TOLD) >= calls;
+            let has_ended = page.sum("larder_rpcs_total") >= calls;
+            if has_ended && page.sum("larder_rpcs_in_flight") == 0.0 && is_told {
                 return page;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;

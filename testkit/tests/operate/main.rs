@@ -2,6 +2,7 @@
 
 mod deltas;
 mod documents;
+mod guarded;
 mod page;
 mod reference;
 mod traffic;

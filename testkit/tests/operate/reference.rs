@@ -7,7 +7,7 @@ use crate::page::{Family, Page};
 use crate::traffic::{CALLS, drive};
 
 /// The page's sections: what the names in them begin with, and the title.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 16] = [
     ("larder_rpc", "Calls"),
     ("larder_tool", "Calls by tool"),
     ("larder_task", "What it does for each kind of task"),
@@ -16,12 +16,18 @@ const SECTIONS: [(&str, &str); 10] = [
     ("larder_tier", "Tiers"),
     ("larder_hot", "Memory"),
     ("larder_disk", "Disk"),
+    ("larder_auth", "Access"),
+    ("larder_credentials", "Credentials"),
+    ("larder_tls", "TLS"),
+    ("larder_log", "The log"),
+    ("larder_access_log", "The access log"),
+    ("larder_otlp", "Traces"),
     ("larder_", "The rest"),
     ("process_", "The process"),
 ];
 
 /// All labels that there are; each has a bounded set of values.
-const LABELS: [&str; 11] = [
+const LABELS: [&str; 12] = [
     "class",
     "code",
     "direction",
@@ -30,6 +36,7 @@ const LABELS: [&str; 11] = [
     "mnemonic",
     "operation",
     "outcome",
+    "reason",
     "size",
     "tier",
     "tool",
@@ -39,7 +46,9 @@ const INTRODUCTION: &str = "\
 # Metrics
 
 Every metric of `GET /metrics` on the admin port. Written by a test from what a server shows (`cargo test -p larder-testkit --test
-operate`); `larder_fetches_total` and `larder_fetched_bytes_total` are there only with `fetch.enabled`, `larder_trace_*` only with `trace_file`.
+operate`). Some are there only where what they are about is set up: `larder_fetches_total` and `larder_fetched_bytes_total` with
+`fetch.enabled`, `larder_trace_*` with `trace_file`, `larder_auth_*` with `[auth]` or `[tls]`, `larder_credentials_*` with
+`auth.credentials_file`, `larder_tls_*` with `tls.cert_file`, `larder_access_log_*` with `access_log.to`, `larder_otlp_*` with `traces.endpoint`.
 
 The law of names: `larder_`, then what it is about, then what is counted, then the unit (`bytes`, `seconds`; nothing where things are
 counted), then `total` for what only grows. Limits are metrics too, and stand beside what they bound. Help texts say what a bad value means.
@@ -74,7 +83,7 @@ fn reference(page: &Page) -> String {
 async fn the_reference_is_what_a_server_shows() {
     let server = start().await;
     drive(&server).await;
-    let page = page_after(&server, CALLS).await;
+    let page = page_after(&server, CALLS).await.with_guarded().await;
     server.stop().await;
     let expect = reference(&page);
     if include_str!("../../../docs/operate/metrics.md") != expect {

@@ -26,6 +26,10 @@ use crate::client::metric;
 const ABSENT: &str = "/cas/1111111111111111111111111111111111111111111111111111111111111111";
 const SERVER: [&[u8]; 2] = [include_bytes!("tls/server.pem"), include_bytes!("tls/server.key")];
 const SECOND: [&[u8]; 2] = [include_bytes!("tls/second.pem"), include_bytes!("tls/second.key")];
+const EXPIRY: &str = "larder_tls_certificate_expiry_timestamp_seconds";
+/// As `openssl x509 -enddate` and `date` have it.
+const SERVER_EXPIRES: u64 = 4_733_510_400;
+const SECOND_EXPIRES: u64 = 4_733_494_295;
 
 /// The server's certificate, key and authority of clients, in files that can be changed.
 struct Files {
@@ -185,8 +189,10 @@ async fn a_new_certificate_is_taken_over_and_a_wrong_one_is_not() {
     files.write([SECOND[0], SERVER[1]]);
     until("refused").await;
     assert_eq!(shown(&server).await, certificate(SERVER[0]));
+    assert_eq!(metric(&server, EXPIRY).await, SERVER_EXPIRES);
     files.write(SECOND);
     until("replaced").await;
     assert_eq!(shown(&server).await, certificate(SECOND[0]));
+    assert_eq!(metric(&server, EXPIRY).await, SECOND_EXPIRES);
     server.stop().await;
 }
