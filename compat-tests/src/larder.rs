@@ -217,7 +217,8 @@ fn serve(
         command.args(["--listen", &address.to_string()]);
     }
     for (key, value) in &launch.settings {
-        command.arg(format!("--{}", key.replace(['_', '.'], "-"))).arg(value);
+        // In one word: a switch takes no word of its own.
+        command.arg(format!("--{}={value}", key.replace(['_', '.'], "-")));
     }
     process::start(&mut command, log)
 }
