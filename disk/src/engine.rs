@@ -21,7 +21,7 @@ use crate::key::{Keyspace, RecordKey, RecordKind};
 use crate::layout::Layout;
 use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
-use crate::prepared::Prepared;
+use crate::prepared::{Prepared, Wake};
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reader::{Accepts, Opened, RecordReader};
@@ -257,7 +257,11 @@ impl Engine {
         }
         let (answer, receiver) = oneshot::channel();
         let job = Job::Append { record, key: short, kind, answer };
-        Ok(Prepared::waiting(job, receiver, Arc::clone(&self.context.jobs)))
+        let wake = match self.options.durability {
+            Durability::Sync => Wake::AtOnce,
+            Durability::Interval(_) => Wake::AfterTurn,
+        };
+        Ok(Prepared::waiting(job, receiver, Arc::clone(&self.context.jobs), wake))
     }
 
     /// Begins a large blob, which gets a file of its own. Blocks.

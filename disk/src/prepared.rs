@@ -23,7 +23,17 @@ enum State {
         job: Job,
         answer: oneshot::Receiver<Result<PutOutcome, DiskError>>,
         queue: Arc<BoundedQueue<Job>>,
+        wake: Wake,
     },
+}
+
+/// When a record that was submitted wakes the committer.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Wake {
+    /// Where each batch is synced: the disk must not wait for who is not ready, and the next batch gathers during the sync.
+    AtOnce,
+    /// After the other tasks of its thread had a turn: what they submit in it goes into the same batch.
+    AfterTurn,
 }
 
 impl Prepared {
@@ -35,20 +45,22 @@ impl Prepared {
         job: Job,
         answer: oneshot::Receiver<Result<PutOutcome, DiskError>>,
         queue: Arc<BoundedQueue<Job>>,
+        wake: Wake,
     ) -> Self {
-        Self(State::Waiting { job, answer, queue })
+        Self(State::Waiting { job, answer, queue, wake })
     }
 
-    /// Waits for room in the queue to the committer without holding up a thread, and then gives the other tasks of this thread a
-    /// turn: what they submit in it goes into the same batch, and the committer is woken once. Dropped while it waits for room,
-    /// nothing is stored; later, the write goes on.
+    /// Waits for room in the queue to the committer without holding up a thread, and wakes the committer as [`Wake`] says. Dropped
+    /// while it waits for room, nothing is stored; later, the write goes on.
     pub async fn submit(self) -> Result<Commit, DiskError> {
         match self.0 {
             State::Known(outcome) => Ok(Commit::known(outcome)),
-            State::Waiting { job, answer, queue } => {
+            State::Waiting { job, answer, queue, wake } => {
                 let weight = job.weight();
                 let nudge = queue.push_async(job, weight).await.map_err(|_| DiskError::Closed)?;
-                yield_now().await;
+                if matches!(wake, Wake::AfterTurn) {
+                    yield_now().await;
+                }
                 drop(nudge);
                 Ok(Commit::waiting(answer))
             }
@@ -59,7 +71,7 @@ impl Prepared {
     pub fn submit_blocking(self) -> Result<Commit, DiskError> {
         match self.0 {
             State::Known(outcome) => Ok(Commit::known(outcome)),
-            State::Waiting { job, answer, queue } => {
+            State::Waiting { job, answer, queue, .. } => {
                 let weight = job.weight();
                 queue.push(job, weight).map_err(|_| DiskError::Closed)?;
                 Ok(Commit::waiting(answer))
