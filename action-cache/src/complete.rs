@@ -1,11 +1,14 @@
 //! [`Complete`]: a hit is complete, or it is no hit.
+//!
+//! What the result names itself is asked for each time. What its trees name is not while nothing at all has gone from the store since
+//! it was all there (`trees.rs`): most hits of a warm cache, however large their trees are.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use larder_cas::{BlobStore, HotStats, RequestCx, StoreError, blocking};
+use larder_cas::{BlobStore, HotStats, Removals, RequestCx, StoreError, blocking};
 use larder_protos::Digest;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
@@ -31,10 +34,12 @@ pub struct Complete {
 }
 
 impl Complete {
-    /// Checks the results of `inner` against `blobs`; remembers what trees name in about `tree_memo_bytes`.
+    /// Checks the results of `inner` against `blobs`, whose `removals` are told; remembers what trees name in about
+    /// `tree_memo_bytes`.
     pub fn new(
         inner: Arc<dyn ActionStore>,
         blobs: Arc<dyn BlobStore>,
+        removals: Arc<dyn Removals>,
         tree_memo_bytes: u64,
         registry: &mut Registry,
     ) -> Self {
@@ -44,7 +49,7 @@ impl Complete {
             "Results withheld since a blob they name is gone; a rising rate means that the cache is too small",
             incomplete.clone(),
         );
-        let trees = Trees::new(Arc::clone(&blobs), tree_memo_bytes);
+        let trees = Trees::new(Arc::clone(&blobs), removals, tree_memo_bytes);
         Self { inner, blobs, trees, incomplete }
     }
 
@@ -64,6 +69,7 @@ impl Complete {
         key: &ActionKey,
         entry: &ActionEntry,
     ) -> Result<bool, StoreError> {
+        let moment = self.trees.moment();
         let function = key.action.function();
         let asked = entry.clone();
         let named = move || Named::by(asked.result(), function);
@@ -74,19 +80,31 @@ impl Complete {
         // A result may name one tree many times.
         let distinct: HashSet<_> = trees.chain(roots).collect();
         let mut loan = cx.memory.loan();
+        let mut asked = Vec::new();
         for (form, digest) in distinct {
-            let Some(named) = self.trees.named_by(cx, &key.blobs, form, digest).await? else {
+            let Some(tree) = self.trees.named_by(cx, &key.blobs, form, digest).await? else {
                 return Ok(false);
             };
+            if tree.is_complete(moment) {
+                continue;
+            }
+            let named = &tree.digests;
             if needed.len() + named.len() > MAX_ASKED_AT_ONCE
                 && !self.are_present(cx, key, std::mem::take(&mut needed)).await?
             {
                 return Ok(false);
             }
             loan.grow_to((needed.len() + named.len()) as u64 * MEMORY_A_NAME).await?;
-            needed.extend_from_slice(&named);
+            needed.extend_from_slice(named);
+            asked.push(tree);
         }
-        self.are_present(cx, key, needed).await
+        let are_present = self.are_present(cx, key, needed).await?;
+        if are_present {
+            for tree in asked {
+                tree.note_complete(moment);
+            }
+        }
+        Ok(are_present)
     }
 
     async fn are_present(
@@ -95,6 +113,9 @@ impl Complete {
         key: &ActionKey,
         digests: Vec<Digest>,
     ) -> Result<bool, StoreError> {
+        if digests.is_empty() {
+            return Ok(true);
+        }
         let missing = self.blobs.find_missing(cx, key.blob_keys(digests)).await?;
         Ok(missing.is_empty())
     }

@@ -1,13 +1,19 @@
 //! [`Trees`]: which blobs a tree names, remembered, since a digest never changes its meaning.
+//!
+//! Also remembered is at how many removals all of them were there. While nothing has gone since, they are there, and need not be asked
+//! for one by one; now and then they are all the same, since to be asked for extends their lives.
+//! Invariant: the number that a tree was complete at was read before its blobs were asked for.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use larder_cas::{
-    BlobKey, BlobStore, ByteRange, HotCache, HotStats, HotValue, Keyspace, MemoryLoan, RequestCx,
-    StoreError, blocking,
+    BlobKey, BlobStore, ByteRange, HotCache, HotStats, HotValue, Keyspace, MemoryLoan, Removals,
+    RequestCx, StoreError, blocking,
 };
 use larder_protos::bounded::{Bounded, Field, Limit, Shape};
 use larder_protos::{Digest, DigestFunction, bounded, reapi};
@@ -28,18 +34,66 @@ const MEMORY_A_NAME: u64 = 4 * size_of::<Digest>() as u64;
 /// What a remembered tree costs besides the names: its key, the cache's entry and bookkeeping.
 const MEMO_OVERHEAD_BYTES: u64 = 400;
 
+/// How often the blobs of a tree are asked for though nothing has gone; far below any useful retention.
+const TOUCH_EVERY: Duration = Duration::from_secs(10);
+
 /// Reads trees from the CAS and remembers what they name.
 pub(crate) struct Trees {
     blobs: Arc<dyn BlobStore>,
+    removals: Arc<dyn Removals>,
     memo: HotCache<(Form, BlobKey), Remembered>,
 }
 
+/// What the memo keeps.
+struct Remembered(Arc<TreeBlobs>);
+
 /// What a tree names.
-struct Remembered(Arc<[Digest]>);
+#[derive(Debug)]
+pub(crate) struct TreeBlobs {
+    /// Itself included.
+    pub(crate) digests: Box<[Digest]>,
+    complete_at: CompleteAt,
+}
+
+/// When all blobs of a tree were there. The two numbers may be those of two moments: each then holds for one of them, and what follows
+/// from the first is true whatever the second is.
+#[derive(Debug)]
+struct CompleteAt {
+    removals: AtomicU64,
+    second: AtomicU64,
+}
+
+/// Just before blobs are asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    removals: u64,
+    second: u64,
+}
+
+impl TreeBlobs {
+    fn new(digests: HashSet<Digest>) -> Self {
+        let complete_at =
+            CompleteAt { removals: AtomicU64::new(u64::MAX), second: AtomicU64::new(0) };
+        Self { digests: digests.into_iter().collect(), complete_at }
+    }
+
+    /// Whether all of them are there, and were asked for lately.
+    pub(crate) fn is_complete(&self, now: Moment) -> bool {
+        let asked_second = self.complete_at.second.load(Ordering::Relaxed);
+        self.complete_at.removals.load(Ordering::Relaxed) == now.removals
+            && now.second < asked_second + TOUCH_EVERY.as_secs()
+    }
+
+    /// Notes that all of them were found when they were asked for after `moment`.
+    pub(crate) fn note_complete(&self, moment: Moment) {
+        self.complete_at.removals.store(moment.removals, Ordering::Relaxed);
+        self.complete_at.second.store(moment.second, Ordering::Relaxed);
+    }
+}
 
 impl HotValue for Remembered {
     fn cost_bytes(&self) -> u64 {
-        size_of_val::<[Digest]>(&self.0) as u64 + MEMO_OVERHEAD_BYTES
+        size_of_val::<[Digest]>(&self.0.digests) as u64 + MEMO_OVERHEAD_BYTES
     }
 }
 
@@ -54,9 +108,18 @@ pub(crate) enum Form {
 
 impl Trees {
     /// Reads from `blobs` and spends at most about `memo_bytes` on remembering.
-    pub(crate) fn new(blobs: Arc<dyn BlobStore>, memo_bytes: u64) -> Self {
+    pub(crate) fn new(
+        blobs: Arc<dyn BlobStore>,
+        removals: Arc<dyn Removals>,
+        memo_bytes: u64,
+    ) -> Self {
         let memo = HotCache::new(memo_bytes);
-        Self { blobs, memo }
+        Self { blobs, removals, memo }
+    }
+
+    /// To be read before blobs are asked for.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { removals: self.removals.removals(), second: self.memo.now_seconds() }
     }
 
     pub(crate) fn stats(&self) -> HotStats {
@@ -75,7 +138,7 @@ impl Trees {
         keyspace: &Keyspace,
         form: Form,
         digest: Digest,
-    ) -> Result<Option<Arc<[Digest]>>, StoreError> {
+    ) -> Result<Option<Arc<TreeBlobs>>, StoreError> {
         let key = (form, BlobKey { keyspace: keyspace.clone(), digest });
         if let Some(remembered) = self.memo.get(&key) {
             return Ok(Some(Arc::clone(&remembered.0)));
@@ -90,7 +153,7 @@ impl Trees {
             Form::Tree => self.named_by_tree(cx, &key.1).await?,
             Form::Root => self.named_by_root(cx, &key.1, &mut loan).await?,
         };
-        let named: Option<Arc<[Digest]>> = named.map(|digests| digests.into_iter().collect());
+        let named = named.map(|digests| Arc::new(TreeBlobs::new(digests)));
         if let Some(named) = &named {
             self.memo.insert(key, Remembered(Arc::clone(named)));
         }
@@ -233,5 +296,30 @@ struct NodeDigest {
 impl NodeDigest {
     fn digest(&self, function: DigestFunction) -> Option<Digest> {
         Digest::from_proto(self.digest.as_ref()?, function).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_complete_while_nothing_goes_and_for_some_seconds_at_a_time() {
+        let tree = TreeBlobs::new(HashSet::new());
+        let check = |removals, second, expect| {
+            let now = Moment { removals, second };
+            assert_eq!(tree.is_complete(now), expect, "{now:?}");
+        };
+        check(0, 0, false);
+        tree.note_complete(Moment { removals: 7, second: 100 });
+        check(7, 100, true);
+        check(7, 109, true);
+        check(7, 110, false);
+        check(8, 100, false);
+        tree.note_complete(Moment { removals: 8, second: 110 });
+        check(8, 119, true);
+        // Another who began to ask before that and ended later.
+        tree.note_complete(Moment { removals: 7, second: 100 });
+        check(8, 110, false);
     }
 }

@@ -15,7 +15,7 @@ use larder_disk::{Accepts, Content, DiskError, DiskErrorClass, Engine, RecordKey
 use crate::upload_to_disk::upload;
 use crate::{
     BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PayloadStream, PutOutcome,
-    RequestCx, StoreError, blocking, zstd_codec,
+    Removals, RequestCx, StoreError, blocking, zstd_codec,
 };
 
 /// Blobs up to this size, if in memory, go to the engine in one piece; the others batch by batch, to a file of their own.
@@ -70,6 +70,12 @@ impl DiskTier {
 impl fmt::Display for DiskTier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "disk {} GiB", self.engine.usage().limit_bytes >> 30)
+    }
+}
+
+impl Removals for DiskTier {
+    fn removals(&self) -> u64 {
+        self.engine.removals()
     }
 }
 

@@ -229,7 +229,7 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: HotValue> HotCache<K, V> {
     }
 
     /// Since it was made.
-    pub(crate) fn now_seconds(&self) -> u64 {
+    pub fn now_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
 

@@ -122,6 +122,11 @@ impl Engine {
         digests.retain(|_| !found.next().unwrap_or(false));
     }
 
+    /// How many records have gone so far, for whatever reason. While it stays the same, all that was there is there still.
+    pub fn removals(&self) -> u64 {
+        self.inventory().table.removals()
+    }
+
     /// Of which of these names there are action results, in their order; extends the life of those. Memory only, and a single
     /// look where the keyspace has none at all.
     pub fn touch_action_results(&self, keyspace: &Keyspace, digests: &[Digest]) -> Vec<bool> {

@@ -4,6 +4,7 @@
 //! across I/O. Keys are shortened; the record on disk confirms the whole key when it is read.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -22,6 +23,9 @@ pub(crate) struct Table {
     /// Each lock guards one table operation.
     shards: Box<[RwLock<Shard>]>,
     mixer: Mixer,
+    /// Keys that were taken out. Counted behind the lock of the key's shard: who reads the count and then finds the key there, and
+    /// later reads the same count, knows that the key has been there all the while.
+    removals: AtomicU64,
 }
 
 /// What an entry that was offered came upon.
@@ -38,7 +42,8 @@ impl Table {
     pub(crate) fn new() -> Self {
         let random = RandomState::new();
         let mixer = Mixer { seed: (random.hash_one(0), random.hash_one(1)) };
-        Self { shards: (0..=u8::MAX).map(|it| RwLock::new(Shard::new(it, mixer))).collect(), mixer }
+        let shards = (0..=u8::MAX).map(|it| RwLock::new(Shard::new(it, mixer))).collect();
+        Self { shards, mixer, removals: AtomicU64::new(0) }
     }
 
     /// Makes room for so many entries in all, if hashes are spread as hashes are.
@@ -137,7 +142,14 @@ impl Table {
     ) -> Option<Entry> {
         let (mut shard, hash) = (self.shard(key).write(), self.hash(key));
         shard.find(hash, |slot| slot.is(key)).filter(|found| test(found.location()))?;
-        shard.remove(hash, |slot| slot.is(key))
+        let removed = shard.remove(hash, |slot| slot.is(key))?;
+        self.removals.fetch_add(1, Ordering::AcqRel);
+        Some(removed)
+    }
+
+    /// How many keys were taken out so far.
+    pub(crate) fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
     }
 
     /// Removes a key if it still is where the caller saw it.

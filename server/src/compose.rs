@@ -188,7 +188,9 @@ pub fn build(
     let disk_actions = spans.actions("ac.disk", disk_actions);
     let hot_actions = Arc::new(HotActions::new(disk_actions, versions, shares.actions_bytes));
     let inner = spans.actions("ac.hot", Arc::<HotActions>::clone(&hot_actions));
-    let complete = Arc::new(Complete::new(inner, Arc::clone(&blobs), shares.trees_bytes, registry));
+    let removals = Arc::new(disk.clone());
+    let complete = Complete::new(inner, Arc::clone(&blobs), removals, shares.trees_bytes, registry);
+    let complete = Arc::new(complete);
     let hot = HotMemory { blobs: hot_blobs, actions: hot_actions, trees: Arc::clone(&complete) };
     let mut actions = spans.actions("ac.complete", complete);
     if let Some(recorder) = recorder {

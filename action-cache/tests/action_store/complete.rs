@@ -1,15 +1,21 @@
 //! A hit is complete: everything that a result names is present, or it is a miss.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::poll;
 use larder_action_cache::{
     ActionEntry, ActionKey, ActionStore, Complete, InlineHints, MalformedResult, OutlineError,
     inline, outline,
 };
-use larder_cas::{BlobKey, Encoding, Keyspace, RequestCx, UntrustedPayload, blocking};
-use larder_disk::RecordKey;
+use larder_cas::{
+    BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Keyspace, Payload, PutOutcome, RequestCx,
+    StoreError, UntrustedPayload, blocking,
+};
+use larder_disk::{Engine, RecordKey};
 use larder_protos::reapi::{
     ActionResult, Digest as ProtoDigest, Directory, DirectoryNode, FileNode, OutputDirectory,
     OutputFile, Tree,
@@ -24,6 +30,51 @@ use crate::fixture::Fixture;
 
 const FUNCTION: DigestFunction = DigestFunction::Sha256;
 const CX: RequestCx = RequestCx::RAW;
+
+/// Blobs of which one goes just after it was asked for and found, once.
+#[derive(Debug)]
+struct Leaking {
+    inner: Arc<dyn BlobStore>,
+    engine: Arc<Engine>,
+    gone: RecordKey,
+    is_due: AtomicBool,
+}
+
+impl fmt::Display for Leaking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "leaking({})", self.inner)
+    }
+}
+
+#[async_trait]
+impl BlobStore for Leaking {
+    async fn find_missing(&self, cx: &RequestCx, keys: BlobKeys) -> Result<BlobKeys, StoreError> {
+        let missing = self.inner.find_missing(cx, keys).await?;
+        if self.is_due.swap(false, Ordering::Relaxed) {
+            let (engine, key) = (Arc::clone(&self.engine), self.gone.clone());
+            assert!(blocking::run(move || engine.remove(&key)).await?.expect("removed"));
+        }
+        Ok(missing)
+    }
+
+    async fn get(
+        &self,
+        cx: &RequestCx,
+        key: &BlobKey,
+        range: ByteRange,
+    ) -> Result<Option<Payload>, StoreError> {
+        self.inner.get(cx, key, range).await
+    }
+
+    async fn put(
+        &self,
+        cx: &RequestCx,
+        key: &BlobKey,
+        payload: Payload,
+    ) -> Result<PutOutcome, StoreError> {
+        self.inner.put(cx, key, payload).await
+    }
+}
 
 struct Cache {
     fixture: Fixture,
@@ -55,8 +106,8 @@ impl Cache {
     fn new() -> Self {
         let fixture = Fixture::new();
         let hot = Arc::new(fixture.hot_actions());
-        let blobs = Arc::clone(&fixture.blobs);
-        let actions = Complete::new(hot, blobs, 1 << 20, &mut Registry::default());
+        let (blobs, removals) = (Arc::clone(&fixture.blobs), Arc::clone(&fixture.removals));
+        let actions = Complete::new(hot, blobs, removals, 1 << 20, &mut Registry::default());
         Self { fixture, actions, keyspace: Keyspace::new("").expect("a short name") }
     }
 
@@ -139,6 +190,34 @@ async fn every_file_of_a_tree_must_be_present() {
     assert!(cache.hits().await, "healed by the upload");
     cache.lose_blob(&tree.encode_to_vec()).await;
     assert!(!cache.hits().await, "the tree itself is gone");
+}
+
+#[tokio::test]
+async fn what_goes_while_a_tree_is_checked_is_missed_the_next_time() {
+    let mut cache = Cache::new();
+    let fixture = &cache.fixture;
+    let leaking = Arc::new(Leaking {
+        inner: Arc::clone(&fixture.blobs),
+        engine: Arc::clone(&fixture.engine),
+        gone: RecordKey::blob(&cache.keyspace, &digest(b"named")),
+        is_due: AtomicBool::new(false),
+    });
+    let blobs = Arc::<Leaking>::clone(&leaking);
+    let (actions, removals) = (Arc::clone(&fixture.actions), Arc::clone(&fixture.removals));
+    cache.actions = Complete::new(actions, blobs, removals, 1 << 20, &mut Registry::default());
+    let named = Some(cache.store_blob(b"named").await);
+    let tree = Tree { root: Some(directory(vec![file(named)], vec![])), children: vec![] };
+    let tree_digest = Some(cache.store_blob(&tree.encode_to_vec()).await);
+    let result = output_directory(OutputDirectory { tree_digest, ..OutputDirectory::default() });
+    assert!(cache.update_and_hit(result).await && cache.hits().await, "all is there");
+    cache.store_blob(b"other").await;
+    cache.lose_blob(b"other").await;
+    leaking.is_due.store(true, Ordering::Relaxed);
+    assert!(
+        cache.hits().await,
+        "it was there when it was asked for, which it was since another went"
+    );
+    assert!(!cache.hits().await, "it went after that");
 }
 
 #[tokio::test]

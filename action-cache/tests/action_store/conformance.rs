@@ -20,9 +20,9 @@ async fn hot_over_disk() {
 
 #[tokio::test]
 async fn complete_over_disk() {
-    let Fixture { blobs, actions, .. } = &Fixture::new();
-    let (actions, blobs) = (Arc::clone(actions), Arc::clone(blobs));
-    let complete = Complete::new(actions, blobs, 1 << 20, &mut Registry::default());
+    let Fixture { blobs, removals, actions, .. } = &Fixture::new();
+    let (actions, blobs, removals) = (Arc::clone(actions), Arc::clone(blobs), Arc::clone(removals));
+    let complete = Complete::new(actions, blobs, removals, 1 << 20, &mut Registry::default());
     conformance::check_all(Arc::new(complete)).await;
 }
 
@@ -39,7 +39,8 @@ async fn the_whole_stack() {
     let fixture = Fixture::new();
     let mut registry = Registry::default();
     let hot = Arc::new(fixture.hot_actions());
-    let complete = Arc::new(Complete::new(hot, fixture.blobs, 1 << 20, &mut registry));
+    let complete = Complete::new(hot, fixture.blobs, fixture.removals, 1 << 20, &mut registry);
+    let complete = Arc::new(complete);
     let metered: Arc<dyn ActionStore> =
         Arc::new(MeteredActions::new(complete, ActionMetrics::register(&mut registry)));
     assert_eq!(metered.to_string(), "metered(complete(hot 1 MiB > disk))");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_action_cache::{ActionStore, ActionVersions, DiskActions, HotActions};
-use larder_cas::{BlobStore, DiskTier, Guarded};
+use larder_cas::{BlobStore, DiskTier, Guarded, Removals};
 use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
 use tempfile::TempDir;
 
@@ -12,6 +12,7 @@ use tempfile::TempDir;
 pub(crate) struct Fixture {
     pub(crate) engine: Arc<Engine>,
     pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) removals: Arc<dyn Removals>,
     pub(crate) actions: Arc<dyn ActionStore>,
     pub(crate) versions: Arc<dyn ActionVersions>,
     _directory: TempDir,
@@ -35,8 +36,10 @@ impl Fixture {
         let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
         let engine = Arc::new(engine);
         let actions = Arc::new(DiskActions::new(Arc::clone(&engine)));
+        let disk = DiskTier::new(Arc::clone(&engine));
         Self {
-            blobs: Arc::new(Guarded::new(Arc::new(DiskTier::new(Arc::clone(&engine))), None)),
+            blobs: Arc::new(Guarded::new(Arc::new(disk.clone()), None)),
+            removals: Arc::new(disk),
             actions: Arc::<DiskActions>::clone(&actions),
             versions: actions,
             engine,

@@ -74,7 +74,8 @@ impl Cache {
     fn new() -> Self {
         let fixture = Fixture::new();
         let (actions, blobs) = (Arc::clone(&fixture.actions), Arc::clone(&fixture.blobs));
-        let actions = Complete::new(actions, blobs, 16 << 20, &mut Registry::default());
+        let removals = Arc::clone(&fixture.removals);
+        let actions = Complete::new(actions, blobs, removals, 16 << 20, &mut Registry::default());
         Self { fixture, actions, keyspace: Keyspace::new("").expect("a short name") }
     }
 

@@ -85,6 +85,36 @@ fn who_took_the_place_of_another_is_known() {
 }
 
 #[test]
+fn while_the_removals_are_the_same_what_was_found_is_there() {
+    const ROUNDS: u64 = 100_000;
+    let (table, blob) = (Table::new(), entry(1, RecordKind::Blob, 10, HERE));
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let mut unchanged = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..ROUNDS {
+                table.insert_if_absent(&blob);
+                table.remove_at(&blob.key, HERE);
+                assert_eq!(table.remove_at(&blob.key, HERE), None, "that counts for nothing");
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+        while !is_done.load(Ordering::Relaxed) {
+            let before = table.removals();
+            if table.touch(&blob.key, 9) {
+                let is_still_there = table.touch(&blob.key, 9);
+                if table.removals() == before {
+                    unchanged += 1;
+                    assert!(is_still_there);
+                }
+            }
+        }
+    });
+    assert_eq!(table.removals(), ROUNDS);
+    assert!(unchanged > 0, "the two never met");
+}
+
+#[test]
 fn a_batch_of_many_groups_finds_what_is_there_and_nothing_else() {
     let table = Table::new();
     let shortener = crate::slot::Shortener::new(7);
