@@ -34,8 +34,8 @@ impl BlobMetrics {
         let lookups = Family::<Label, Counter>::default();
         registry.register(
             "blob_lookups",
-            "Blobs that were asked for without being read: by FindMissingBlobs, for an action result, before an upload or an \
-             HTTP read; nearly all missing means that builds share nothing",
+            "Blobs that were asked for without being read: by FindMissingBlobs, for an action result, before an upload or a \
+             conditional HTTP read; nearly all missing means that builds share nothing",
             lookups.clone(),
         );
         let reads = Family::<Label, Counter>::default();

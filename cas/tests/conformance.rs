@@ -139,8 +139,8 @@ async fn metered_over_disk() {
 #[tokio::test]
 async fn the_whole_stack() {
     check_over(|disk| {
-        let stack = metered(guarded(coalesced(hot(Arc::new(Chunked::new(disk))))));
-        let shown = "metered(guarded(coalesced(hot 8 MiB > chunked(disk 1 GiB))))";
+        let stack = metered(guarded(hot(coalesced(Arc::new(Chunked::new(disk))))));
+        let shown = "metered(guarded(hot 8 MiB > coalesced(chunked(disk 1 GiB))))";
         assert_eq!(stack.to_string(), shown);
         stack
     })

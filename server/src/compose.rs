@@ -1,6 +1,6 @@
 //! The stacks: which stores there are, and in which order they wrap each other. The only place that decides it.
 //!
-//! - CAS: `metered > (traced) > guarded > coalesced > hot > chunked > disk`
+//! - CAS: `metered > (traced) > guarded > hot > coalesced > chunked > disk`
 //! - AC: `metered > (traced) > complete > hot > disk`
 //!
 //! Where spans are sent, `metered`, `complete`, `hot` and what is behind it are `spanned` each.
@@ -167,16 +167,17 @@ pub fn build(
         max_blob_bytes: config.hot.max_blob_size.as_bytes(),
     };
     let spans = Spans(config.traces.is_some());
-    let hot_blobs =
-        Arc::new(HotTier::new(spans.blobs("cas.disk", Arc::new(chunked.clone())), hot_options));
-    let hot_tier: Arc<dyn BlobStore> = Arc::<HotTier>::clone(&hot_blobs);
-    let coalesced = Arc::new(Coalesced::new_in(spans.blobs("cas.hot", hot_tier), registry));
+    let behind = spans.blobs("cas.disk", Arc::new(chunked.clone()));
+    // Behind the hot tier: what is in memory need not be shared, and to find out who else reads it costs more than to read it.
+    let coalesced = Arc::new(Coalesced::new_in(behind, registry));
+    let hot_blobs = Arc::new(HotTier::new(coalesced, hot_options));
+    let hot_tier = spans.blobs("cas.hot", Arc::<HotTier>::clone(&hot_blobs));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
         Some(path) => Some(Arc::new(Recorder::start(path, Arc::clone(&engine), registry)?)),
         None => None,
     };
-    let mut blobs: Arc<dyn BlobStore> = Arc::new(Guarded::new(coalesced, max_blob_bytes));
+    let mut blobs: Arc<dyn BlobStore> = Arc::new(Guarded::new(hot_tier, max_blob_bytes));
     if let Some(recorder) = &recorder {
         blobs = Arc::new(TracedBlobs::new(blobs, Arc::clone(recorder)));
     }

@@ -30,7 +30,7 @@ fn stacks() -> (Stacks, TempDir) {
 async fn the_stack_of_blobs() {
     let (stacks, _directory) = stacks();
     let shown = stacks.blobs.to_string();
-    assert!(shown.starts_with("metered(guarded(coalesced(hot "), "{shown}");
+    assert!(shown.starts_with("metered(guarded(hot "), "{shown}");
     larder_cas::conformance::check_all(Arc::clone(&stacks.blobs)).await;
 }
 

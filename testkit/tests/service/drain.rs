@@ -80,7 +80,7 @@ async fn the_admin_port_tells_what_is_so() {
     }
     let status = server.admin("/statusz?format=json").await;
     let status = String::from_utf8_lossy(status.body()).into_owned();
-    for part in ["\"records\":1", "metered(guarded(coalesced(hot"] {
+    for part in ["\"records\":1", "metered(guarded(hot "] {
         assert!(status.contains(part), "{part} is not in {status}");
     }
     server.stop().await;

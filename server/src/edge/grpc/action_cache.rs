@@ -10,6 +10,7 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
+use super::stored_message::StoredMessage;
 use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -41,12 +42,19 @@ impl ActionCache for ActionCacheService {
         tally.note_lookup(found.as_ref().map(ActionEntry::result));
         let entry = found
             .ok_or_else(|| Status::not_found(format!("no result of action {key} is cached")))?;
+        let inlines = request.inline_stdout
+            || request.inline_stderr
+            || !request.inline_output_files.is_empty();
         let mut needed_bytes = answer_bytes(entry.memory_bytes() as u64);
-        if request.inline_stdout || request.inline_stderr || !request.inline_output_files.is_empty()
-        {
+        if inlines {
             needed_bytes += MAX_INLINED_BYTES;
         }
         hold.cover(needed_bytes).await.map_err(grpc_status)?;
+        if !inlines {
+            let mut response = Response::new(ActionResult::default());
+            response.extensions_mut().insert(StoredMessage(entry.encoded().clone()));
+            return Ok(response);
+        }
         let encoded_bytes = entry.encoded().len();
         let copy = move || entry.result().clone();
         let mut result = blocking::run_sized(encoded_bytes, copy).await.map_err(grpc_status)?;

@@ -15,6 +15,7 @@ use larder_protos::reapi::{
 use larder_protos::rpc;
 use tonic::{Code, Status};
 
+use super::in_order::in_order;
 use crate::edge::budget::Hold;
 use crate::edge::functions::Said;
 use crate::edge::limits::{BATCH_CONCURRENCY, MAX_BATCH_BYTES};
@@ -53,7 +54,7 @@ pub(crate) async fn read(
     let takes_zstd = request.acceptable_compressors.contains(&compressor::Value::Zstd.into());
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let reads = request.digests.into_iter().map(|digest| batch.read_one(&cx, digest));
-    let responses = stream::iter(reads).buffered(BATCH_CONCURRENCY).collect().await;
+    let responses = in_order(reads, BATCH_CONCURRENCY).await;
     Ok(BatchReadBlobsResponse { responses })
 }
 

@@ -13,6 +13,7 @@ mod framing;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod get_tree;
+mod in_order;
 mod messages;
 mod notes;
 mod read_body;
@@ -21,6 +22,7 @@ mod resumable;
 mod router;
 mod splice;
 mod split;
+mod stored_message;
 mod upload;
 mod write_call;
 mod write_parts;

@@ -25,7 +25,7 @@ const HEAD_BYTES: usize = 5 + 1 + 4;
 /// `data`, of wire type 2.
 const DATA_TAG: u8 = (10 << 3) | 2;
 /// Up to here a copy costs less than a DATA frame of its own.
-const COPIED_BYTES: usize = 8 * 1024;
+pub(super) const COPIED_BYTES: usize = 8 * 1024;
 
 /// What an answer is to send. Extensions must be cloneable; the first who takes it has it.
 #[derive(Clone)]
@@ -129,6 +129,11 @@ impl http_body::Body for ReadBody {
     fn is_end_stream(&self) -> bool {
         self.ended
     }
+}
+
+/// What an answer ends in where nothing went wrong.
+pub(super) fn ok_trailers() -> Result<HeaderMap, Status> {
+    trailers(&Status::ok(""))
 }
 
 /// What an answer ends in.

@@ -23,6 +23,7 @@ use super::byte_stream::ByteStreamService;
 use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
 use super::read_body::with_download;
+use super::stored_message::with_stored;
 use super::write_call::is_plain_write;
 use super::{find_missing, reflection, write_call};
 use crate::edge::health::HealthHandle;
@@ -93,7 +94,7 @@ impl GrpcRouter {
                 self.cas.clone().oneshot(request).await
             }
             ActionCacheServer::<ActionCacheService>::NAME => {
-                self.action_cache.clone().oneshot(request).await
+                self.action_cache.clone().oneshot(request).await.map(with_stored)
             }
             CapabilitiesServer::<CapabilitiesService>::NAME => {
                 self.capabilities.clone().oneshot(request).await

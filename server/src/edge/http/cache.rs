@@ -93,17 +93,23 @@ impl HttpCache {
 }
 
 impl Target<'_> {
-    /// The digest of the blob that the hash names, if it is present; this extends its life.
-    pub(super) async fn present(&self) -> Result<Option<Digest>, larder_cas::StoreError> {
+    /// The digest of the blob that the hash names, if there is one. It may turn out to be gone when it is read.
+    pub(super) async fn digest(&self) -> Option<Digest> {
         let empty = Digest::empty(self.hash.function());
         if *empty.hash() == self.hash {
-            return Ok(Some(empty));
+            return Some(empty);
         }
         let keyspace = self.partition.blob_keyspace();
-        let Some(size_bytes) = self.shared.sizes.size_of(keyspace, &self.hash).await else {
-            return Ok(None);
-        };
-        let digest = Digest::new(self.hash, size_bytes);
+        let size_bytes = self.shared.sizes.size_of(keyspace, &self.hash).await?;
+        Some(Digest::new(self.hash, size_bytes))
+    }
+
+    /// The same, if the blob is present; this extends its life.
+    pub(super) async fn present(&self) -> Result<Option<Digest>, larder_cas::StoreError> {
+        let Some(digest) = self.digest().await else { return Ok(None) };
+        if digest.is_empty_blob() {
+            return Ok(Some(digest));
+        }
         let key = self.partition.blob(digest);
         let missing = self.shared.blobs.find_missing(&RequestCx::RAW, key.into()).await?;
         Ok(missing.is_empty().then_some(digest))

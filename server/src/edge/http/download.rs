@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ::http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, VARY,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_MATCH,
+    IF_NONE_MATCH, RANGE, VARY,
 };
 use ::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::TryStreamExt;
@@ -31,11 +32,20 @@ const VARIES_BY: &str = "accept-encoding";
 
 /// The blob, or the range of it that is asked for.
 pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
-    match target.present().await {
+    let digest =
+        if reads_whole(request) { Ok(target.digest().await) } else { target.present().await };
+    match digest {
         Ok(Some(digest)) => blob_of(target.shared, &target.partition, digest, request).await,
         Ok(None) => bare(StatusCode::NOT_FOUND),
         Err(error) => refusal(error),
     }
+}
+
+/// Whether the blob is read whatever else is asked, so that reading it tells whether it is present.
+fn reads_whole(request: &CacheRequest) -> bool {
+    let asks_more = [IF_MATCH, IF_NONE_MATCH, RANGE];
+    request.method() == Method::GET
+        && !asks_more.iter().any(|name| request.headers().contains_key(name))
 }
 
 /// The same for a blob whose digest is known.
@@ -161,8 +171,11 @@ fn respond(payload: Payload, wanted: Wanted, whole_bytes: u64) -> Response<Body>
         Some(bytes) => Some(bytes.len() as u64),
         None => (!zstd).then_some(payload.size_bytes()),
     };
-    let frames = payload.into_stream().map_ok(Frame::data);
-    let mut response = Response::new(Body::new(StreamBody::new(frames)));
+    let body = match payload.bytes() {
+        Some(bytes) => Body::new(Full::new(bytes.clone())),
+        None => Body::new(StreamBody::new(payload.into_stream().map_ok(Frame::data))),
+    };
+    let mut response = Response::new(body);
     describe(&mut response, length_bytes);
     if zstd {
         insert(&mut response, CONTENT_ENCODING, "zstd");
