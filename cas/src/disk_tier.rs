@@ -165,6 +165,10 @@ fn payload(size_bytes: u64, reader: RecordReader, first: Bytes) -> Payload {
 
 fn rest_of(reader: RecordReader) -> PayloadStream {
     stream::try_unfold(reader, |mut reader| async move {
+        // To copy and check what the system has in memory takes less than to wake a thread that does.
+        if let Some(chunk) = reader.next_chunk_at_once() {
+            return Ok(Some((chunk, reader)));
+        }
         let (reader, chunk) = blocking::run(move || {
             let chunk = reader.next_chunk();
             (reader, chunk)

@@ -192,6 +192,10 @@ impl IoFile for Image {
         Ok(length)
     }
 
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
+
     fn write_at(&self, _slices: &[IoSlice<'_>], _offset: u64) -> io::Result<usize> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Advice, FlockOperation};
+use rustix::io::ReadWriteFlags;
 
 use crate::error::is_read_only;
 
@@ -48,6 +49,9 @@ pub trait Io: Debug + Send + Sync + 'static {
 pub trait IoFile: Debug + Send + Sync + 'static {
     /// Reads up to `buffer.len()` bytes at `offset`; 0 at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills a prefix of `buffer` from `offset` with what the system has in memory, and says how much; never waits for the disk. What
+    /// cannot be had so, for whatever reason, is left to [`Self::read_at`].
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> usize;
     /// Writes a prefix of `slices` at `offset` and says how much.
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Says that these bytes will not be read again soon, so that the system need not keep them in memory.
@@ -173,6 +177,11 @@ struct RealFile(File);
 impl IoFile for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(buffer, offset)
+    }
+
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> usize {
+        let buffer = &mut [IoSliceMut::new(buffer)];
+        rustix::io::preadv2(&self.0, buffer, offset, ReadWriteFlags::NOWAIT).unwrap_or(0)
     }
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {

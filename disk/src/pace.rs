@@ -36,6 +36,10 @@ impl IoFile for PacedFile {
         self.pace.note_read(bytes as u64)?;
         Ok(bytes)
     }
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        // What is read at a pace may have to wait.
+        0
+    }
     fn forget_cached(&self, offset: u64, length_bytes: u64) {
         self.file.forget_cached(offset, length_bytes);
     }

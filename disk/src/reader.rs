@@ -46,7 +46,7 @@ pub(crate) enum Opened {
     Another,
 }
 
-/// A record being read. All methods block.
+/// A record being read. Methods block where they do not say otherwise.
 #[derive(Debug)]
 pub struct RecordReader {
     inventory: Arc<Inventory>,
@@ -163,6 +163,34 @@ impl RecordReader {
         Ok(Some(chunk))
     }
 
+    /// The next bytes where they can be had at once: the system has them in memory, and they go out as they are stored. `None` says nothing
+    /// of the record; [`Self::next_chunk`] does. Does not block.
+    pub fn next_chunk_at_once(&mut self) -> Option<Bytes> {
+        if self.remaining_bytes == 0 || !self.ready.is_empty() || self.decodes() {
+            return None;
+        }
+        let frame = self.prologue.frames.get(self.next_frame)?;
+        let length = usize::try_from(frame.stored_bytes).ok().filter(|it| *it <= CHUNK_BYTES)?;
+        let mut stored = vec![0; length];
+        let filled = self.file.read_cached(&mut stored, self.base + self.next_frame_at);
+        if filled < length || crc32c::crc32c(&stored) != frame.checksum {
+            return None;
+        }
+        let stored = Bytes::from(stored);
+        let chunk = match self.encoding {
+            Encoding::Zstd => stored,
+            Encoding::Raw => self.wanted_of(self.next_frame, stored)?,
+        };
+        self.pass_frame();
+        self.remaining_bytes = self.remaining_bytes.saturating_sub(chunk.len() as u64);
+        Some(chunk)
+    }
+
+    /// Whether frames go out otherwise than they are stored.
+    fn decodes(&self) -> bool {
+        self.encoding != self.prologue.encoding
+    }
+
     /// Passes over frames before the range.
     fn skip_frames(&mut self) {
         if self.range.is_empty() || self.encoding == Encoding::Zstd {
@@ -183,12 +211,10 @@ impl RecordReader {
             return Err(self.corrupt("the frames end too early"));
         };
         let stored = self.read_stored(frame.stored_bytes)?;
-        self.inventory.counters.count_traffic(stored.len() as u64);
         if crc32c::crc32c(&stored) != frame.checksum {
             return Err(self.corrupt("the checksum of a frame"));
         }
-        self.next_frame += 1;
-        self.next_frame_at += u64::from(frame.stored_bytes);
+        self.pass_frame();
         if self.encoding == Encoding::Zstd {
             return Ok(stored);
         }
@@ -199,12 +225,25 @@ impl RecordReader {
         let Some(decoded) = decoded else {
             return Err(self.corrupt("a frame does not decode to its size"));
         };
+        self.wanted_of(index, decoded).ok_or_else(|| self.corrupt("the frames end too early"))
+    }
+
+    /// Goes on to the next frame.
+    fn pass_frame(&mut self) {
+        if let Some(frame) = self.prologue.frames.get(self.next_frame) {
+            self.inventory.counters.count_traffic(frame.stored_bytes.into());
+            self.next_frame_at += u64::from(frame.stored_bytes);
+            self.next_frame += 1;
+        }
+    }
+
+    /// What of a frame's content is in the range; `None` where that is nothing, or the frame is too short.
+    fn wanted_of(&self, index: usize, decoded: Bytes) -> Option<Bytes> {
+        let logical = frame_logical(&self.prologue, index);
         let start = self.range.start.max(logical.start) - logical.start;
         let end = self.range.end.min(logical.end).saturating_sub(logical.start);
-        match (usize::try_from(start), usize::try_from(end)) {
-            (Ok(start), Ok(end)) if start < end => Ok(decoded.slice(start..end)),
-            _ => Err(self.corrupt("the frames end too early")),
-        }
+        let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
+        (start < end && end <= decoded.len()).then(|| decoded.slice(start..end))
     }
 
     fn read_stored(&self, length: u32) -> Result<Bytes, DiskError> {

@@ -127,6 +127,9 @@ impl IoFile for FaultyFile {
         self.io.pass(Call::Read, &self.path)?;
         self.file.read_at(buffer, offset)
     }
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let Err(fault) = self.io.check(Call::Write, &self.path) else {
             return self.file.write_at(slices, offset);

@@ -98,6 +98,9 @@ impl IoFile for GatedFile {
         }
         self.file.read_at(buffer, offset)
     }
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         self.file.write_at(slices, offset)
     }

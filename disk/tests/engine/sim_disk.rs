@@ -497,6 +497,10 @@ impl IoFile for SimFile {
         })
     }
 
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> usize {
+        self.read_at(buffer, offset).unwrap_or(0)
+    }
+
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         self.with(Some(Kind::Write), |file, room_bytes| {

@@ -6,6 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -15,8 +16,10 @@ use tokio::time;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
 use super::gathered::{Outlet, gathered};
+use super::outgoing::{Noted, Outgoing};
 use super::patient::{GREETING_TIMEOUT, Patient};
 use super::worker::Handed;
 use super::{Encryption, HttpService};
@@ -161,8 +164,12 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService,
 {
-    let service = TowerToHyperService::new(service);
-    let (io, outlet) = gathered(Patient::new(io));
+    let outgoing = Outgoing::default();
+    let (io, outlet) = gathered(Patient::new(io), outgoing.clone());
+    let noted = move |response: Response<S::AnswerBody>| {
+        response.map(|body| Noted::new(body, outgoing.clone()))
+    };
+    let service = TowerToHyperService::new(service.map_response(noted));
     let mut connection = pin!(manner.builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = drained(connection.as_mut(), &outlet) => return ended,
@@ -194,7 +201,7 @@ mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
-    use http::{Request, Response};
+    use http::Request;
     use http_body_util::{BodyExt as _, Full};
     use hyper::body::Incoming;
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};

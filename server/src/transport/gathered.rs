@@ -1,25 +1,35 @@
 //! [`Gathered`]: a connection whose small writes leave as few large ones.
 //!
 //! h2 writes one frame at a time and flushes after each, which is a system call for every 16 KiB of a large answer and for every
-//! small one. Here a write goes to a buffer, and a flush does nothing: whoever polls the connection's protocol empties the buffer
+//! small one. Here a write goes to a queue, and a flush does nothing: whoever polls the connection's protocol empties the queue
 //! when the poll is over and nothing more will be added ([`Outlet::poll_drain`]), and [`AsyncWrite::poll_shutdown`] does.
+//! What is a part of a body's bytes stays where it lies (`outgoing.rs`), all else is copied.
 //!
-//! Bounds: at most [`CAPACITY_BYTES`] a connection, and nothing once they are written. Large writes pass without a copy.
+//! Bounds: at most [`CAPACITY_BYTES`] copied and [`SHARED_MAX`] slices a connection, and nothing once they are written. Large writes
+//! pass without a copy.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What is written at a time.
+use super::outgoing::Outgoing;
+
+/// What is copied before it is written.
 const CAPACITY_BYTES: usize = 256 << 10;
 /// For a few small answers; most connections never need more.
 const SMALL_BYTES: usize = 16 << 10;
 /// A copy of more costs more than the system call that it saves.
 const PASSED_BYTES: usize = 64 << 10;
+/// A copy of less costs less than finding out whose it is.
+const FOUND_BYTES: usize = 4 << 10;
+/// Slices that are not copied: frames of 16 KiB make 512 KiB.
+const SHARED_MAX: usize = 32;
 
 /// The end that the protocol reads and writes.
 #[derive(Debug)]
@@ -33,14 +43,26 @@ pub(super) struct Outlet<I>(Arc<Mutex<Gathering<I>>>);
 #[derive(Debug)]
 struct Gathering<I> {
     io: I,
-    buffer: Vec<u8>,
-    /// How much of the buffer is written.
+    outgoing: Outgoing,
+    copied: Vec<u8>,
+    /// How much of `copied` is written.
     written_bytes: usize,
+    shared: VecDeque<Shared>,
 }
 
-/// Both ends of one connection.
-pub(super) fn gathered<I>(io: I) -> (Gathered<I>, Outlet<I>) {
-    let gathering = Arc::new(Mutex::new(Gathering { io, buffer: Vec::new(), written_bytes: 0 }));
+/// Bytes that are not copied.
+#[derive(Debug)]
+struct Shared {
+    /// How much of `copied` goes before them.
+    at: usize,
+    bytes: Bytes,
+}
+
+/// Both ends of one connection, whose bodies note in `outgoing` what they hand out.
+pub(super) fn gathered<I>(io: I, outgoing: Outgoing) -> (Gathered<I>, Outlet<I>) {
+    let gathering =
+        Gathering { io, outgoing, copied: Vec::new(), written_bytes: 0, shared: VecDeque::new() };
+    let gathering = Arc::new(Mutex::new(gathering));
     (Gathered(Arc::clone(&gathering)), Outlet(gathering))
 }
 
@@ -49,25 +71,68 @@ impl<I: AsyncWrite + Unpin> Outlet<I> {
     /// protocol, by the same task.
     pub(super) fn poll_drain(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut gathering = self.0.lock();
-        ready!(gathering.poll_drain(cx))?;
+        let drained = gathering.poll_drain(cx);
+        gathering.outgoing.sweep();
+        ready!(drained)?;
         Pin::new(&mut gathering.io).poll_flush(cx)
     }
 }
 
 impl<I: AsyncWrite + Unpin> Gathering<I> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.written_bytes < self.buffer.len() {
-            let rest = &self.buffer[self.written_bytes..];
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+        while self.written_bytes < self.copied.len() || !self.shared.is_empty() {
+            let written = ready!(self.poll_write_some(cx))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.written_bytes += written;
+            self.advance(written);
         }
         // An idle connection holds nothing.
-        self.buffer = Vec::new();
+        self.copied = Vec::new();
         self.written_bytes = 0;
         Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let io = Pin::new(&mut self.io);
+        if self.shared.is_empty() {
+            return io.poll_write(cx, &self.copied[self.written_bytes..]);
+        }
+        let mut slices = [IoSlice::new(&[]); 2 * SHARED_MAX + 1];
+        let mut begin = self.written_bytes;
+        let mut places = slices.iter_mut();
+        for Shared { at, bytes } in &self.shared {
+            for part in [&self.copied[begin..*at], bytes] {
+                if let Some(place) = places.next().filter(|_| !part.is_empty()) {
+                    *place = IoSlice::new(part);
+                }
+            }
+            begin = *at;
+        }
+        if let Some(place) = places.next() {
+            *place = IoSlice::new(&self.copied[begin..]);
+        }
+        io.poll_write_vectored(cx, &slices[..=2 * self.shared.len()])
+    }
+
+    /// Passes over what has been written.
+    fn advance(&mut self, mut written_bytes: usize) {
+        while let Some(Shared { at, bytes }) = self.shared.front_mut() {
+            let copied_bytes = (*at - self.written_bytes).min(written_bytes);
+            self.written_bytes += copied_bytes;
+            written_bytes -= copied_bytes;
+            if self.written_bytes < *at {
+                return;
+            }
+            let shared_bytes = bytes.len().min(written_bytes);
+            bytes.advance(shared_bytes);
+            written_bytes -= shared_bytes;
+            if !bytes.is_empty() {
+                return;
+            }
+            self.shared.pop_front();
+        }
+        self.written_bytes += written_bytes;
     }
 
     fn poll_write(
@@ -80,18 +145,28 @@ impl<I: AsyncWrite + Unpin> Gathering<I> {
             ready!(self.poll_drain(cx))?;
             return Pin::new(&mut self.io).poll_write_vectored(cx, slices);
         }
-        if self.buffer.len() + length > CAPACITY_BYTES {
+        if self.copied.len() + length > CAPACITY_BYTES
+            || self.shared.len() + slices.len() > SHARED_MAX
+        {
             ready!(self.poll_drain(cx))?;
         }
-        let needed_bytes = self.buffer.len() + length;
-        if needed_bytes > self.buffer.capacity() {
-            let capacity = if needed_bytes > SMALL_BYTES { CAPACITY_BYTES } else { SMALL_BYTES };
-            self.buffer.reserve_exact(capacity - self.buffer.len());
-        }
         for slice in slices {
-            self.buffer.extend_from_slice(slice);
+            let found = (slice.len() >= FOUND_BYTES).then(|| self.outgoing.find(slice)).flatten();
+            match found {
+                Some(bytes) => self.shared.push_back(Shared { at: self.copied.len(), bytes }),
+                None => self.copy(slice),
+            }
         }
         Poll::Ready(Ok(length))
+    }
+
+    fn copy(&mut self, slice: &[u8]) {
+        let needed_bytes = self.copied.len() + slice.len();
+        if needed_bytes > self.copied.capacity() {
+            let capacity = if needed_bytes > SMALL_BYTES { CAPACITY_BYTES } else { SMALL_BYTES };
+            self.copied.reserve_exact(capacity - self.copied.len());
+        }
+        self.copied.extend_from_slice(slice);
     }
 }
 
@@ -142,8 +217,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Gathered<I> {
 mod tests {
     use std::future::poll_fn;
 
+    use http_body_util::{BodyExt as _, Full};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+    use super::super::outgoing::Noted;
     use super::*;
 
     /// Counts the writes that reach it.
@@ -176,7 +253,8 @@ mod tests {
     async fn check(lengths: &[usize], expect: &[usize]) {
         let (mut ours, theirs) = duplex(1 << 20);
         let writes = Arc::default();
-        let (mut protocol, outlet) = gathered(Counting { io: theirs, writes: Arc::clone(&writes) });
+        let counting = Counting { io: theirs, writes: Arc::clone(&writes) };
+        let (mut protocol, outlet) = gathered(counting, Outgoing::default());
         let mut sent = Vec::new();
         for (number, length) in (0..).zip(lengths) {
             let piece = vec![number; *length];
@@ -186,7 +264,7 @@ mod tests {
         }
         poll_fn(|cx| outlet.poll_drain(cx)).await.unwrap();
         assert_eq!(*writes.lock(), expect, "{lengths:?}");
-        assert_eq!(outlet.0.lock().buffer.capacity(), 0, "an idle connection holds nothing");
+        assert_eq!(outlet.0.lock().copied.capacity(), 0, "an idle connection holds nothing");
         let mut received = vec![0; sent.len()];
         ours.read_exact(&mut received).await.unwrap();
         assert_eq!(received, sent);
@@ -203,7 +281,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_does_not_read_stops_the_writer_at_the_bound() {
         let (mut ours, theirs) = duplex(1_000);
-        let (mut protocol, outlet) = gathered(theirs);
+        let (mut protocol, outlet) = gathered(theirs, Outgoing::default());
         let piece = [7; 16_384];
         let mut taken = 0;
         while let Poll::Ready(written) =
@@ -221,10 +299,46 @@ mod tests {
         assert_eq!((read.unwrap(), received.len()), (taken, taken));
     }
 
+    /// Frames of a body of so many bytes through a pipe that takes so many at a time.
+    async fn check_shared(body_bytes: usize, frame_bytes: usize, pipe_bytes: usize) {
+        let outgoing = Outgoing::default();
+        let (mut ours, theirs) = duplex(pipe_bytes);
+        let (mut protocol, outlet) = gathered(theirs, outgoing.clone());
+        let whole: Vec<u8> = (0..=250).cycle().take(body_bytes).collect();
+        let mut body = Noted::new(Full::new(Bytes::from(whole.clone())), outgoing.clone());
+        let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let sending = async {
+            let mut copied_most = 0;
+            for frame in piece.chunks(frame_bytes) {
+                let slices = [IoSlice::new(b"head"), IoSlice::new(frame)];
+                let written =
+                    poll_fn(|cx| Pin::new(&mut protocol).poll_write_vectored(cx, &slices));
+                assert_eq!(written.await.unwrap(), 4 + frame.len());
+                copied_most = copied_most.max(outlet.0.lock().copied.len());
+            }
+            poll_fn(|cx| outlet.poll_drain(cx)).await.unwrap();
+            protocol.shutdown().await.unwrap();
+            assert!(copied_most <= 4 * SHARED_MAX + FOUND_BYTES, "{copied_most} B are copied");
+        };
+        let mut received = Vec::new();
+        let (read, ()) = tokio::join!(ours.read_to_end(&mut received), sending);
+        read.unwrap();
+        let expect = whole.chunks(frame_bytes).flat_map(|frame| [b"head", frame].concat());
+        assert!(received == expect.collect::<Vec<_>>(), "{body_bytes} B by {frame_bytes}");
+    }
+
+    #[tokio::test]
+    async fn what_a_body_handed_out_is_not_copied() {
+        check_shared(256 << 10, 16 << 10, 1 << 20).await;
+        check_shared(256 << 10, 16 << 10, 1_000).await;
+        check_shared((1 << 20) + 77, 16 << 10, 10_007).await;
+        check_shared(100_000, 5_000, 3).await;
+    }
+
     #[tokio::test]
     async fn the_end_of_a_connection_takes_what_has_gathered() {
         let (mut ours, theirs) = duplex(1_000);
-        let (mut protocol, _outlet) = gathered(theirs);
+        let (mut protocol, _outlet) = gathered(theirs, Outgoing::default());
         protocol.write_all(b"last words").await.unwrap();
         protocol.shutdown().await.unwrap();
         let mut received = String::new();

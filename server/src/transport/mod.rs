@@ -12,6 +12,7 @@ mod connection;
 mod gathered;
 mod listen;
 mod metrics;
+mod outgoing;
 mod patient;
 #[cfg(test)]
 mod tests;
