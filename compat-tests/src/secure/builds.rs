@@ -5,15 +5,18 @@ use std::path::Path;
 use super::keys::{Keys, READER, WRITER};
 use super::{Clients, NAME, start};
 use crate::ccache;
-use crate::error::CompatError;
+use crate::error::{CompatError, Unmet};
 use crate::expectations::Expectations;
 use crate::lab::Lab;
 use crate::larder::{Larder, Launch};
 use crate::moon::{self, Workspace};
 use crate::report::Report;
+use crate::snapshot::Snapshot;
 
 /// What moon says of a task that it did not run.
 const FROM_CACHE: &str = "cached from remote";
+/// Runs of which one must find what is stored.
+const ATTEMPTS: u32 = 4;
 /// The variable that moon is told to take its token from.
 const TOKEN: &str = "LARDER_COMPAT_TOKEN";
 
@@ -68,9 +71,8 @@ fn moon_by_token(lab: &Lab, keys: &Keys, binary: &Path) -> Result<String, Compat
     let filled = larder.metrics()?;
     expectations.at_least("action results stored", filled.action_updates(), 1);
 
-    let reader = workspace("reader", READER)?;
-    expectations.says("the reader", &reader.run_task()?, FROM_CACHE);
-    expectations.extend(made.differences(&reader.outputs()?));
+    let reader = |name: &str| workspace(name, READER);
+    expectations.extend(from_cache(made, Missed::StoresNothing, reader)?);
     let nobody = workspace("nobody", "of-nobody-0123456789abcdef0123")?;
     expectations.says_not("nobody", &nobody.run_task()?, FROM_CACHE);
     let since = larder.metrics()?.since(&filled);
@@ -80,6 +82,36 @@ fn moon_by_token(lab: &Lab, keys: &Keys, binary: &Path) -> Result<String, Compat
     larder.stop()?;
     Ok("a writer's task is a hit for a reader; with a wrong token it runs, and stores nothing"
         .into())
+}
+
+/// What becomes of what a task makes that was not found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Missed {
+    Stores,
+    StoresNothing,
+}
+
+/// The task of a new workspace comes from the cache and is what was `made` last. moon connects in the background and, over TLS now
+/// and then, looks for its first task before it is connected; then the next workspace has to do.
+fn from_cache(
+    mut made: Snapshot,
+    missed: Missed,
+    workspace: impl Fn(&str) -> Result<Workspace, CompatError>,
+) -> Result<Vec<Unmet>, CompatError> {
+    for attempt in 1..=ATTEMPTS {
+        let workspace = workspace(&format!("warm-{attempt}"))?;
+        let is_hit = workspace.run_task()?.contains(FROM_CACHE);
+        let outputs = workspace.outputs()?;
+        if is_hit {
+            return Ok(made.differences(&outputs));
+        }
+        if missed == Missed::Stores {
+            made = outputs;
+        }
+    }
+    Ok(vec![Unmet::new(format!(
+        "expected `{FROM_CACHE}` within {ATTEMPTS} runs, got no such text"
+    ))])
 }
 
 /// By certificate, with no credentials.
@@ -98,9 +130,8 @@ fn moon_by_certificate(lab: &Lab, keys: &Keys, binary: &Path) -> Result<String, 
     let first = Workspace::new(lab, binary, &dir, "first", &remote)?;
     let mut expectations = Expectations::of(first.log());
     expectations.says_not("moon, cold", &first.run_task()?, FROM_CACHE);
-    let second = Workspace::new(lab, binary, &dir, "second", &remote)?;
-    expectations.says("moon, in another workspace", &second.run_task()?, FROM_CACHE);
-    expectations.extend(first.outputs()?.differences(&second.outputs()?));
+    let other = |name: &str| Workspace::new(lab, binary, &dir, name, &remote);
+    expectations.extend(from_cache(first.outputs()?, Missed::Stores, other)?);
     expectations.at_least("hits counted by the server", larder.metrics()?.action_hits(), 1);
     expectations.met()?;
     larder.stop()?;

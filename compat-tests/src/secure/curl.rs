@@ -142,6 +142,8 @@ impl Curl {
         let mut command = Command::new(PACKAGE.program);
         command
             .args(["--disable", "--silent", "--noproxy", "*", "--write-out", "%{http_code}\n"])
+            // curl 7.88 hangs now and then where the answer to an upload over HTTP/2 comes before all of it is sent.
+            .arg("--http1.1")
             .arg("--cacert")
             .arg(&self.authority)
             .args(flags)
