@@ -50,8 +50,9 @@ impl Prepared {
         Self(State::Waiting { job, answer, queue, wake })
     }
 
-    /// Waits for room in the queue to the committer without holding up a thread, and wakes the committer as [`Wake`] says. Dropped
-    /// while it waits for room, nothing is stored; later, the write goes on.
+    /// Waits for room in the queue to the committer without holding up a thread, and wakes the committer: with `Durability::Interval`
+    /// after the other tasks of this thread had a turn to submit theirs. Dropped while it waits for room, nothing is stored; later, the
+    /// write goes on.
     pub async fn submit(self) -> Result<Commit, DiskError> {
         match self.0 {
             State::Known(outcome) => Ok(Commit::known(outcome)),
