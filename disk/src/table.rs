@@ -15,7 +15,7 @@ use crate::slot::{Entry, Location, ShortKey, SlotRef};
 pub(crate) const SHARDS: usize = 256;
 /// Keys that are looked up at the same time: enough to wait for memory once instead of each time, few enough to stay in
 /// the first cache.
-const GROUP: usize = 128;
+const GROUP: usize = 64;
 
 /// The index in memory.
 #[derive(Debug)]
