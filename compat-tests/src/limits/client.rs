@@ -37,11 +37,14 @@ pub(super) fn digest(blob: &[u8]) -> String {
 pub(super) struct LargeBlob {
     chunk: Vec<u8>,
     chunks: u64,
+    /// Stands in its chunks.
+    number: u64,
     digest: String,
 }
 
 impl LargeBlob {
-    pub(super) fn new(size_bytes: u64) -> Self {
+    /// One of many of this size.
+    pub(super) fn new(size_bytes: u64, number: u64) -> Self {
         let mut state = 1_u64;
         let random = (0..CHUNK_BYTES / 8).flat_map(|_| {
             state ^= state << 13;
@@ -50,7 +53,7 @@ impl LargeBlob {
             state.to_le_bytes()
         });
         let chunks = size_bytes / CHUNK_BYTES as u64;
-        let mut blob = Self { chunk: random.collect(), chunks, digest: String::new() };
+        let mut blob = Self { chunk: random.collect(), chunks, number, digest: String::new() };
         let mut hasher = Sha256::new();
         for number in 0..chunks {
             hasher.update(blob.numbered(number));
@@ -65,7 +68,7 @@ impl LargeBlob {
     }
 
     fn numbered(&self, number: u64) -> Vec<u8> {
-        numbered(&self.chunk, number)
+        numbered(&self.chunk, self.number << 32 | number)
     }
 }
 
@@ -112,13 +115,13 @@ impl Client {
     }
 
     pub(super) async fn write_large(&self, blob: &LargeBlob) -> Result<(), CompatError> {
-        let (chunk, chunks) = (blob.chunk.clone(), blob.chunks);
+        let (chunk, chunks, of) = (blob.chunk.clone(), blob.chunks, blob.number << 32);
         let resource_name = format!("uploads/limits/blobs/{}", blob.digest);
         let messages = (0..chunks).map(move |number| WriteRequest {
             resource_name: if number == 0 { resource_name.clone() } else { String::new() },
             write_offset: (number * CHUNK_BYTES as u64).cast_signed(),
             finish_write: number + 1 == chunks,
-            data: numbered(&chunk, number),
+            data: numbered(&chunk, of | number),
         });
         let written = self.0.clone().write(stream::iter(messages)).await;
         written.map(drop).map_err(CompatError::call("Write"))

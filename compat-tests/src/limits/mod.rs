@@ -1,8 +1,9 @@
-//! The numbers that must hold, measured on the process under test: memory of large blobs, of a bomb, of nothing at all and in a
-//! control group that gets full, and the latency of a small read.
+//! The numbers that must hold, measured on the process under test: memory of large blobs, of a bomb, of many calls at a time, of
+//! nothing at all and in a control group that gets full, and the latency of a small read.
 
 mod client;
 mod control_group;
+mod heavy;
 mod memory;
 mod pressure;
 
@@ -30,7 +31,7 @@ const BOMB: Mib = Mib(512);
 const SMALL_BLOB_BYTES: usize = 2048;
 const SMALL_READS: usize = 2_000;
 
-type Measure = fn(&mut Measured<'_>, &Runtime) -> Result<(), CompatError>;
+type Measure = fn(&mut Measured, &Larder, &Runtime) -> Result<(), CompatError>;
 
 /// Each measurement, on a server of its own.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
@@ -42,35 +43,41 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
             let runtime = runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(CompatError::io(&dir))?;
             let server = Larder::start(lab, &lab.dir(&format!("{NAME}/{name}"))?)?;
-            let memory = Memory::of(server.pid());
-            let mut measured =
-                Measured { server: &server, memory, seen: Vec::new(), unmet: Vec::new() };
-            measure(&mut measured, &runtime)?;
+            let mut measured = Measured::of(&server);
+            measure(&mut measured, &server, &runtime)?;
             // Ends the connections, for which the server's drain would wait.
             drop(runtime);
-            let Measured { seen, unmet, .. } = measured;
-            let log = server.log().to_owned();
-            server.stop()?;
-            if unmet.is_empty() {
-                Ok(seen.join(", "))
-            } else {
-                Err(CompatError::Unmet { unmet, log })
-            }
+            measured.verdict(server)
         });
     }
+    heavy::run(lab, report);
     pressure::run(lab, report);
     Ok(())
 }
 
-/// A server, and what was seen of it.
-struct Measured<'a> {
-    server: &'a Larder,
+/// What was seen of a server.
+struct Measured {
     memory: Memory,
     seen: Vec<String>,
     unmet: Vec<Unmet>,
 }
 
-impl Measured<'_> {
+impl Measured {
+    fn of(server: &Larder) -> Self {
+        Self { memory: Memory::of(server.pid()), seen: Vec::new(), unmet: Vec::new() }
+    }
+
+    /// Stops the server; whether all was within its bounds.
+    fn verdict(self, server: Larder) -> Result<String, CompatError> {
+        let log = server.log().to_owned();
+        server.stop()?;
+        if self.unmet.is_empty() {
+            Ok(self.seen.join(", "))
+        } else {
+            Err(CompatError::Unmet { unmet: self.unmet, log })
+        }
+    }
+
     /// Holds a figure against its bound.
     fn hold<T: PartialOrd + std::fmt::Display>(&mut self, what: &str, actual: T, below: T) {
         let text = format!("{what} {actual} (below {below})");
@@ -97,15 +104,19 @@ impl Measured<'_> {
     }
 }
 
-fn idle(measured: &mut Measured<'_>, _: &Runtime) -> Result<(), CompatError> {
+fn idle(measured: &mut Measured, _: &Larder, _: &Runtime) -> Result<(), CompatError> {
     let resident = measured.memory.resident()?;
     measured.hold("RSS of the idle server", resident, IDLE_MAX);
     Ok(())
 }
 
-fn large_blob(measured: &mut Measured<'_>, runtime: &Runtime) -> Result<(), CompatError> {
-    let client = runtime.block_on(Client::connect(measured.server.address()))?;
-    let blob = client::LargeBlob::new(LARGE_BLOB.bytes());
+fn large_blob(
+    measured: &mut Measured,
+    server: &Larder,
+    runtime: &Runtime,
+) -> Result<(), CompatError> {
+    let client = runtime.block_on(Client::connect(server.address()))?;
+    let blob = client::LargeBlob::new(LARGE_BLOB.bytes(), 0);
     measured.growth("RSS growth of 1 GiB up", LARGE_BLOB_MAX, || {
         runtime.block_on(client.write_large(&blob))
     })?;
@@ -115,8 +126,8 @@ fn large_blob(measured: &mut Measured<'_>, runtime: &Runtime) -> Result<(), Comp
 }
 
 /// Half a gigabyte of zeros under the name of a blob of 100 B, over both protocols.
-fn bomb(measured: &mut Measured<'_>, runtime: &Runtime) -> Result<(), CompatError> {
-    let address = measured.server.address();
+fn bomb(measured: &mut Measured, server: &Larder, runtime: &Runtime) -> Result<(), CompatError> {
+    let address = server.address();
     let client = runtime.block_on(Client::connect(address))?;
     let (name, frame) = (digest(&[7; 100]), client::zeros(BOMB.bytes()));
     let over_grpc = measured.growth("RSS growth of a 512 MiB bomb over gRPC", BOMB_MAX, || {
@@ -135,9 +146,13 @@ fn bomb(measured: &mut Measured<'_>, runtime: &Runtime) -> Result<(), CompatErro
     Ok(())
 }
 
-fn small_reads(measured: &mut Measured<'_>, runtime: &Runtime) -> Result<(), CompatError> {
+fn small_reads(
+    measured: &mut Measured,
+    server: &Larder,
+    runtime: &Runtime,
+) -> Result<(), CompatError> {
     let took = runtime.block_on(async {
-        let client = Client::connect(measured.server.address()).await?;
+        let client = Client::connect(server.address()).await?;
         let blob: Vec<u8> = (0..SMALL_BLOB_BYTES).map(|index| index.to_le_bytes()[0]).collect();
         let name = digest(&blob);
         client.write(Form::Identity, &name, blob).await.map_err(CompatError::call("Write"))?;
