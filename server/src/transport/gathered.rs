@@ -5,8 +5,8 @@
 //! when the poll is over and nothing more will be added ([`Outlet::poll_drain`]), and [`AsyncWrite::poll_shutdown`] does.
 //! What is a part of a body's bytes stays where it lies (`outgoing.rs`), all else is copied.
 //!
-//! Bounds: at most [`CAPACITY_BYTES`] copied and [`SHARED_MAX`] slices a connection, and nothing once they are written. Large writes
-//! pass without a copy.
+//! Bounds: at most [`CAPACITY_BYTES`] copied and [`SHARED_MAX`] slices a connection, with the pieces of bodies that those are parts of,
+//! and nothing once they are written. Large writes pass without a copy.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};

@@ -1,16 +1,15 @@
 //! [`Outgoing`]: the bytes of answers that are on their way through a connection's protocol to its socket.
 //!
 //! A protocol hands the socket slices, and whoever gathers slices must copy them. Here each body leaves the pieces that it hands the
-//! protocol; a slice that lies within such a piece is a part of it, since the memory of what is kept here is nobody else's meanwhile,
-//! and can be kept without a copy.
+//! protocol; a slice that lies within such a piece, while the protocol has it, is a part of it and can be kept without a copy.
 //!
-//! Bounds: the pieces that the protocol holds itself, and at most [`PIECES_MAX`]. One that passed whole, or that nobody else has any
-//! more since its request was cancelled, goes.
+//! Bounds: places of [`PIECES_MAX`] pieces. The pieces themselves are the protocol's alone: here they are known by weak references, so
+//! that nothing stays in memory for having been sent, and memory that became somebody else's is not taken for a piece.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -25,39 +24,63 @@ const PIECES_MAX: usize = 256;
 
 /// What a connection's bodies have handed out lately. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outgoing(Arc<Mutex<VecDeque<Bytes>>>);
+pub(super) struct Outgoing(Arc<Mutex<VecDeque<Place>>>);
+
+/// Where a piece lies, and the piece while the protocol has it.
+#[derive(Debug)]
+struct Place {
+    addresses: Range<usize>,
+    piece: Weak<Bytes>,
+}
+
+/// A piece as the protocol has it.
+struct Lent(Arc<Bytes>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl Outgoing {
-    fn note(&self, piece: &Bytes) {
-        let mut pieces = self.0.lock();
-        if pieces.len() < PIECES_MAX {
-            pieces.push_back(piece.clone());
+    /// Notes a piece; returns it as the protocol is to have it.
+    fn lend(&self, piece: Bytes) -> Bytes {
+        let mut places = self.0.lock();
+        if places.len() >= PIECES_MAX {
+            return piece;
         }
+        let piece = Arc::new(piece);
+        places.push_back(Place { addresses: addresses(&piece), piece: Arc::downgrade(&piece) });
+        Bytes::from_owner(Lent(piece))
     }
 
     /// The slice itself, if it is a part of a piece.
-    pub(super) fn find(&self, slice: &IoSlice<'_>) -> Option<Bytes> {
+    pub(super) fn find(&self, slice: &[u8]) -> Option<Bytes> {
         if slice.is_empty() {
             return None;
         }
-        let mut pieces = self.0.lock();
-        let wanted = slice.as_ptr_range();
-        let holds = |piece: &Bytes| {
-            let whole = piece.as_ptr_range();
-            whole.start <= wanted.start && wanted.end <= whole.end
+        let mut places = self.0.lock();
+        let wanted = addresses(slice);
+        let holding = |place: &Place| {
+            let holds = place.addresses.start <= wanted.start && wanted.end <= place.addresses.end;
+            if holds { place.piece.upgrade() } else { None }
         };
-        let index = pieces.iter().position(holds)?;
-        let part = pieces[index].slice_ref(slice);
-        if wanted.end == pieces[index].as_ptr_range().end {
-            pieces.remove(index);
+        let (index, piece) = places.iter().map(holding).enumerate().find(|(_, it)| it.is_some())?;
+        if wanted.end == places[index].addresses.end {
+            places.remove(index);
         }
-        Some(part)
+        piece.map(|piece| piece.slice_ref(slice))
     }
 
-    /// Lets go what nobody else has.
+    /// Forgets what the protocol no longer has.
     pub(super) fn sweep(&self) {
-        self.0.lock().retain(|piece| !piece.is_unique());
+        self.0.lock().retain(|place| place.piece.strong_count() > 0);
     }
+}
+
+fn addresses(bytes: &[u8]) -> Range<usize> {
+    let Range { start, end } = bytes.as_ptr_range();
+    start.addr()..end.addr()
 }
 
 pin_project! {
@@ -85,14 +108,10 @@ impl<B: Body<Data = Bytes>> Body for Noted<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
+        let lend =
+            |data: Bytes| if data.len() < NOTED_BYTES { data } else { this.outgoing.lend(data) };
         let frame = ready!(this.inner.poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-            && data.len() >= NOTED_BYTES
-        {
-            this.outgoing.note(data);
-        }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(lend))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -121,28 +140,35 @@ mod tests {
         let mut body = Noted::new(Full::new(whole.clone()), outgoing.clone());
         let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
         for part in [0..100, 100..2 * NOTED_BYTES] {
-            let found = outgoing.find(&IoSlice::new(&piece[part.clone()])).expect("it is a part");
+            let found = outgoing.find(&piece[part.clone()]).expect("it is a part");
             assert_eq!(found.as_ptr_range(), whole[part].as_ptr_range());
         }
-        assert_eq!(outgoing.find(&IoSlice::new(&[7; 100])), None, "the same bytes elsewhere");
-        assert_eq!(outgoing.find(&IoSlice::new(&[])), None);
-        let last = outgoing.find(&IoSlice::new(&piece[2 * NOTED_BYTES..])).expect("it is a part");
+        assert_eq!(outgoing.find(&[7; 100]), None, "the same bytes elsewhere");
+        assert_eq!(outgoing.find(&[]), None);
+        let last = outgoing.find(&piece[2 * NOTED_BYTES..]).expect("it is a part");
         assert_eq!(last.len(), NOTED_BYTES);
         assert_eq!(held(&outgoing), 0, "all of it has passed");
     }
 
     #[tokio::test]
-    async fn what_nobody_sends_any_more_is_let_go() {
+    async fn what_is_not_sent_any_more_is_not_kept_whoever_else_has_it() {
         let outgoing = Outgoing::default();
         for length in [NOTED_BYTES - 1, NOTED_BYTES] {
-            let whole = Bytes::from(vec![7; length]);
-            let mut body = Noted::new(Full::new(whole), outgoing.clone());
-            let piece = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let hot = Bytes::from(vec![7; length]);
+            let mut pieces = Vec::new();
+            for _ in 0..2 {
+                let mut body = Noted::new(Full::new(hot.clone()), outgoing.clone());
+                pieces.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+            }
             outgoing.sweep();
-            assert_eq!(held(&outgoing), usize::from(length == NOTED_BYTES), "{length}");
-            drop(piece);
+            assert_eq!(held(&outgoing), if length < NOTED_BYTES { 0 } else { 2 }, "{length}");
+            // Of one its last byte, which is too little to be looked for, of the other nothing at all.
+            outgoing.find(&pieces[0][..length - 1]);
+            drop(pieces);
+            assert_eq!(outgoing.find(&hot[..1]), None, "the protocol has it no more");
+            outgoing.sweep();
+            assert_eq!(held(&outgoing), 0, "{length}");
+            assert!(hot.is_unique(), "{length}");
         }
-        outgoing.sweep();
-        assert_eq!(held(&outgoing), 0);
     }
 }

@@ -4,7 +4,8 @@
 //! it. Here the data of a message is passed on as it lies in the frames: a message that comes in several of them becomes several
 //! parts, of which the first has the name and the offset, and the last the end of the upload. A message whose data does not stand last, or
 //! that is unusual in another way, is gathered and decoded as any other.
-//! Invariant: the parts of a message say together what the message says; a property test holds them against prost.
+//! Invariant: the parts of a message that comes whole say together what it says; a property test holds them against prost. Of one that is
+//! cut off, parts have been passed on: what was not verified is not stored, and what is kept to be resumed is what came.
 //! Errors: those of tonic, in its words. Source: gRPC's `PROTOCOL-HTTP2.md`; `google/bytestream/bytestream.proto`.
 
 use std::pin::Pin;
