@@ -31,6 +31,9 @@ const FOUND_BYTES: usize = 4 << 10;
 /// Slices that are not copied: frames of 16 KiB make 512 KiB.
 const SHARED_MAX: usize = 32;
 
+// A write that is gathered finds no more slices than there is room for.
+const _: () = assert!(PASSED_BYTES / FOUND_BYTES <= SHARED_MAX);
+
 /// The end that the protocol reads and writes.
 #[derive(Debug)]
 pub(super) struct Gathered<I>(Arc<Mutex<Gathering<I>>>);
@@ -98,20 +101,15 @@ impl<I: AsyncWrite + Unpin> Gathering<I> {
         if self.shared.is_empty() {
             return io.poll_write(cx, &self.copied[self.written_bytes..]);
         }
+        // What is copied and what is shared take turns; where nothing is copied between two shared ones, a slice is empty.
         let mut slices = [IoSlice::new(&[]); 2 * SHARED_MAX + 1];
+        let (pairs, _) = slices.as_chunks_mut::<2>();
         let mut begin = self.written_bytes;
-        let mut places = slices.iter_mut();
-        for Shared { at, bytes } in &self.shared {
-            for part in [&self.copied[begin..*at], bytes] {
-                if let Some(place) = places.next().filter(|_| !part.is_empty()) {
-                    *place = IoSlice::new(part);
-                }
-            }
+        for (pair, Shared { at, bytes }) in pairs.iter_mut().zip(&self.shared) {
+            *pair = [IoSlice::new(&self.copied[begin..*at]), IoSlice::new(bytes)];
             begin = *at;
         }
-        if let Some(place) = places.next() {
-            *place = IoSlice::new(&self.copied[begin..]);
-        }
+        slices[2 * self.shared.len()] = IoSlice::new(&self.copied[begin..]);
         io.poll_write_vectored(cx, &slices[..=2 * self.shared.len()])
     }
 

@@ -222,6 +222,7 @@ impl Body for AdmittedBody {
         SizeHint::default()
     }
 }
+
 /// An upload's name as far as it is needed here: which function is meant makes no difference to the size.
 fn name_of_upload(resource_name: &str) -> Option<WriteName> {
     WriteName::parse(resource_name, |_, digits| DigestFunction::inferred_from(digits)).ok()

@@ -7,6 +7,7 @@
 
 use larder_protos::{Digest, Hash};
 
+use super::wire_format::{field, number, take_byte};
 use crate::edge::functions::Said;
 
 const INSTANCE_NAME_TAG: u8 = (1 << 3) | 2;
@@ -90,33 +91,6 @@ fn digest(mut message: &[u8]) -> Option<(&[u8], u64)> {
     }
     let size_bytes = number(&mut message)?;
     message.is_empty().then_some((hex, size_bytes))
-}
-
-fn take_byte(rest: &mut &[u8]) -> Option<u8> {
-    let (byte, after) = rest.split_first()?;
-    *rest = after;
-    Some(*byte)
-}
-
-/// A field with a length.
-fn field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(number(rest)?).ok()?;
-    let (field, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(field)
-}
-
-/// A number of at most nine bytes, so of 63 bits: none here is negative.
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..63).step_by(7) {
-        let byte = take_byte(rest)?;
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! Where messages begin in the bytes of a gRPC body, and what the first of them names.
+//! Where messages begin in the bytes of a gRPC body, and what the first of them names; the prefix of those that are sent.
 //!
 //! Source: gRPC's `PROTOCOL-HTTP2.md`, "Length-Prefixed-Message"; protobuf's wire format.
+
+use bytes::{BufMut, BytesMut};
 
 /// One byte for the compression and four for the length.
 pub(super) const PREFIX_BYTES: usize = 5;
@@ -9,7 +11,9 @@ pub(super) const PREFIX_BYTES: usize = 5;
 pub(super) const NAME_LIMIT_BYTES: usize = 4 * 1024;
 
 /// Field 1, with a length: the name in every `WriteRequest`, which encoders put first.
-const NAME_TAG: u8 = 0x0A;
+pub(super) const NAME_TAG: u8 = (1 << 3) | 2;
+/// Field 10, with a length: the data in a `WriteRequest` as in a `ReadResponse`.
+pub(super) const DATA_TAG: u8 = (10 << 3) | 2;
 
 /// What the first bytes of a body tell.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
@@ -74,6 +78,12 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 pub(super) fn length_of(prefix: [u8; PREFIX_BYTES]) -> u64 {
     let [_, a, b, c, d] = prefix;
     u64::from(u32::from_be_bytes([a, b, c, d]))
+}
+
+/// Puts the prefix of a message of so many bytes that is not compressed.
+pub(super) fn put_prefix(buffer: &mut BytesMut, message_bytes: usize) {
+    buffer.put_u8(0);
+    buffer.put_u32(u32::try_from(message_bytes).expect("a message is far below 4 GiB"));
 }
 
 /// Follows the messages of a body as its bytes pass.

@@ -24,6 +24,7 @@ mod splice;
 mod split;
 mod stored_message;
 mod upload;
+mod wire_format;
 mod write_call;
 mod write_parts;
 mod write_session;

@@ -17,13 +17,12 @@ use parking_lot::Mutex;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::framing::{DATA_TAG, PREFIX_BYTES, put_prefix};
 use crate::edge::limits::MAX_READ_CHUNK_BYTES;
 use crate::edge::status::grpc_status;
 
-/// One byte that says "not compressed", four with the length, the field's tag, and a length of up to 28 bits.
-const HEAD_BYTES: usize = 5 + 1 + 4;
-/// `data`, of wire type 2.
-const DATA_TAG: u8 = (10 << 3) | 2;
+/// The prefix, the field's tag, and a length of up to 28 bits.
+const HEAD_BYTES: usize = PREFIX_BYTES + 1 + 4;
 /// Up to here a copy costs less than a DATA frame of its own.
 pub(super) const COPIED_BYTES: usize = 8 * 1024;
 
@@ -86,8 +85,7 @@ impl ReadBody {
 /// What stands before so many bytes of data.
 fn put_head(frame: &mut BytesMut, data_bytes: usize) {
     let message_bytes = 1 + prost::length_delimiter_len(data_bytes) + data_bytes;
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(message_bytes).expect("a message is far below 4 GiB"));
+    put_prefix(frame, message_bytes);
     frame.put_u8(DATA_TAG);
     prost::encode_length_delimiter(data_bytes, frame).expect("the buffer grows");
 }

@@ -10,10 +10,8 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tonic::body::Body;
 
+use super::framing::{PREFIX_BYTES, put_prefix};
 use super::read_body::{COPIED_BYTES, ok_trailers};
-
-/// One byte that says "not compressed", and four with the length.
-const PREFIX_BYTES: usize = 5;
 
 /// An encoded message that is to be the whole answer.
 #[derive(Clone)]
@@ -31,8 +29,7 @@ fn body_of(message: Bytes) -> Body {
     let is_copied = message.len() <= COPIED_BYTES;
     let room_bytes = PREFIX_BYTES + if is_copied { message.len() } else { 0 };
     let mut head = BytesMut::with_capacity(room_bytes);
-    head.put_u8(0);
-    head.put_u32(u32::try_from(message.len()).expect("a message is far below 4 GiB"));
+    put_prefix(&mut head, message.len());
     let rest = if is_copied {
         head.put_slice(&message);
         None

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::http::header::CONTENT_TYPE;
 use ::http::{HeaderValue, Request, Response};
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use http_body_util::{BodyExt, Full};
 use larder_protos::bytestream::WriteResponse;
 use prost::Message;
@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::admission::{AdmittedBody, hold_among};
-use super::framing::PREFIX_BYTES;
+use super::framing::{PREFIX_BYTES, put_prefix};
 use super::read_body::trailers;
 use super::upload;
 use super::write_parts::WriteParts;
@@ -47,8 +47,7 @@ pub(super) async fn call(shared: &Arc<Shared>, request: Request<AdmittedBody>) -
 fn answer(message: &impl Message) -> Response<Body> {
     let message_bytes = message.encoded_len();
     let mut encoded = BytesMut::with_capacity(PREFIX_BYTES + message_bytes);
-    encoded.put_u8(0);
-    encoded.put_u32(u32::try_from(message_bytes).expect("an answer is far below 4 GiB"));
+    put_prefix(&mut encoded, message_bytes);
     message.encode(&mut encoded).expect("the buffer grows");
     let ended = ready(Some(trailers(&Status::ok(""))));
     let body = Full::new(encoded.freeze()).map_err(|never| match never {});

@@ -18,13 +18,12 @@ use larder_protos::bounded;
 use larder_protos::bytestream::WriteRequest;
 use tonic::Status;
 
-use super::framing::{NAME_LIMIT_BYTES, PREFIX_BYTES, length_of};
+use super::framing::{DATA_TAG, NAME_LIMIT_BYTES, NAME_TAG, PREFIX_BYTES, length_of};
+use super::wire_format::{field, number};
 use crate::edge::limits::MAX_MESSAGE_BYTES;
 
-const NAME_TAG: u8 = (1 << 3) | 2;
 const OFFSET_TAG: u8 = 2 << 3;
 const FINISH_TAG: u8 = 3 << 3;
-const DATA_TAG: u8 = (10 << 3) | 2;
 
 /// What stands before the data, at most: a name, and two numbers.
 const HEAD_LIMIT_BYTES: usize = NAME_LIMIT_BYTES + 64;
@@ -245,10 +244,8 @@ impl Head {
             rest = after;
             match *tag {
                 NAME_TAG => {
-                    let length = usize::try_from(number(&mut rest)?).ok()?;
-                    let (name, after) = rest.split_at_checked(length)?;
+                    let name = field(&mut rest)?;
                     str::from_utf8(name).ok()?.clone_into(&mut first.resource_name);
-                    rest = after;
                 }
                 OFFSET_TAG => first.write_offset = i64::try_from(number(&mut rest)?).ok()?,
                 FINISH_TAG => first.finish_write = number(&mut rest)? != 0,
@@ -262,20 +259,6 @@ impl Head {
             }
         }
     }
-}
-
-/// A number of at most nine bytes, so of 63 bits; a negative one is unusual.
-fn number(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..63).step_by(7) {
-        let (byte, after) = rest.split_first()?;
-        *rest = after;
-        value |= u64::from(byte & 0x7F) << shift;
-        if *byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
