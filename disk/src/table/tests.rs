@@ -86,32 +86,37 @@ fn who_took_the_place_of_another_is_known() {
 
 #[test]
 fn while_the_removals_are_the_same_what_was_found_is_there() {
-    const ROUNDS: u64 = 100_000;
+    const MEETINGS: u32 = 1_000;
     let (table, blob) = (Table::new(), entry(1, RecordKind::Blob, 10, HERE));
-    let is_done = std::sync::atomic::AtomicBool::new(false);
-    let mut unchanged = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..ROUNDS {
+    let have_met = std::sync::atomic::AtomicBool::new(false);
+    let removed = std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            let mut removed = 0;
+            while !have_met.load(Ordering::Relaxed) {
                 table.insert_if_absent(&blob);
                 table.remove_at(&blob.key, HERE);
                 assert_eq!(table.remove_at(&blob.key, HERE), None, "that counts for nothing");
+                removed += 1;
             }
-            is_done.store(true, Ordering::Relaxed);
+            removed
         });
-        while !is_done.load(Ordering::Relaxed) {
+        let mut unchanged = 0;
+        let mut is_always_there = true;
+        while unchanged < MEETINGS && is_always_there {
             let before = table.removals();
             if table.touch(&blob.key, 9) {
                 let is_still_there = table.touch(&blob.key, 9);
                 if table.removals() == before {
                     unchanged += 1;
-                    assert!(is_still_there);
+                    is_always_there = is_still_there;
                 }
             }
         }
+        have_met.store(true, Ordering::Relaxed);
+        assert!(is_always_there, "it went, and the removals stayed the same");
+        remover.join().expect("the remover ends")
     });
-    assert_eq!(table.removals(), ROUNDS);
-    assert!(unchanged > 0, "the two never met");
+    assert_eq!(table.removals(), removed);
 }
 
 #[test]
