@@ -11,6 +11,9 @@ use crate::{Outcome, SMALL_BYTES, blob, content, fill, open, say};
 
 const RESIDENT: u32 = 20_000;
 const READS: u64 = 100_000;
+/// How often each kind of writer has its turn, after reads without one: a single pair of turns tells little, since what else the machine
+/// does meets one of the two.
+const ROUNDS: usize = 9;
 /// A busy afternoon's worth of uploads.
 const PUTS_A_SECOND: u32 = 200;
 
@@ -19,8 +22,6 @@ const PUTS_A_SECOND: u32 = 200;
 pub(crate) fn reads_beside_syncs(data_dir: &Path) -> Outcome {
     let engine = open(data_dir, Durability::Sync)?;
     fill(&engine, RESIDENT, |number| (blob(number, SMALL_BYTES), SMALL_BYTES));
-    let alone = Latencies::of(&engine)?;
-    say(&format!("reads of 2 KiB: {}", alone.show(None)))?;
     let mut next = u64::from(RESIDENT);
     let mut put = || {
         let content = content(next, SMALL_BYTES);
@@ -28,42 +29,91 @@ pub(crate) fn reads_beside_syncs(data_dir: &Path) -> Outcome {
         commit.expect("room").wait().expect("room");
         next += 1;
     };
-    let (beside, puts) = beside(&engine, Duration::ZERO, &mut put);
-    say(&format!("... beside {puts} synced puts: {}", beside.show(Some(&alone))))?;
-    let (beside, puts) = self::beside(&engine, Duration::from_secs(1) / PUTS_A_SECOND, &mut put);
-    say(&format!("... beside {puts}, {PUTS_A_SECOND} a second: {}", beside.show(Some(&alone))))?;
     let mut file = std::fs::File::create(data_dir.with_extension("alone"))?;
     let mut write = || {
         file.write_all(&[7; SMALL_BYTES]).expect("room");
         file.sync_data().expect("a disk that syncs");
     };
-    let (beside, writes) = self::beside(&engine, Duration::ZERO, &mut write);
-    let shown = beside.show(Some(&alone));
-    say(&format!("... beside {writes} synced writes to a file that is not the engine's: {shown}"))
+    let paced = Duration::from_secs(1) / PUTS_A_SECOND;
+    let [mut flat_out, mut steady, mut foreign] = [const { Vec::new() }; 3];
+    for _ in 0..ROUNDS {
+        flat_out.push(Pair::of(&engine, Duration::ZERO, &mut put)?);
+        steady.push(Pair::of(&engine, paced, &mut put)?);
+        foreign.push(Pair::of(&engine, Duration::ZERO, &mut write)?);
+    }
+    say(&format!(
+        "p99 of reads of 2 KiB, {ROUNDS} rounds of {READS}, each beside nothing and then"
+    ))?;
+    report("puts that are synced one by one", flat_out)?;
+    report(&format!("the same at {PUTS_A_SECOND} a second"), steady)?;
+    report("synced writes to a file that is not the engine's", foreign)
 }
 
-/// Reads while a thread does something again and again, at most once in `period`; how often it did.
-fn beside(engine: &Engine, period: Duration, work: &mut (impl FnMut() + Send)) -> (Latencies, u64) {
-    let is_done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            let mut times = 0_u64;
-            while !is_done.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                work();
-                times += 1;
-                std::thread::park_timeout(period.saturating_sub(begun.elapsed()));
-            }
-            times
+/// Reads beside nothing, and then beside a writer.
+struct Pair {
+    alone: Latencies,
+    beside: Latencies,
+    writes: u64,
+}
+
+impl Pair {
+    /// `work` is done again and again, at most once in `period`.
+    fn of(
+        engine: &Engine,
+        period: Duration,
+        work: &mut (impl FnMut() + Send),
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let alone = Latencies::of(engine)?;
+        let is_done = AtomicBool::new(false);
+        let (beside, writes) = std::thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let mut times = 0_u64;
+                while !is_done.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    work();
+                    times += 1;
+                    std::thread::park_timeout(period.saturating_sub(begun.elapsed()));
+                }
+                times
+            });
+            let beside = Latencies::of(engine);
+            is_done.store(true, Ordering::Relaxed);
+            (beside, worker.join().expect("no panic"))
         });
-        let latencies = Latencies::of(engine).expect("readable");
-        is_done.store(true, Ordering::Relaxed);
-        (latencies, worker.join().expect("no panic"))
-    })
+        Ok(Self { alone, beside: beside?, writes })
+    }
+
+    /// How many times its p99 alone the p99 beside the writer is.
+    fn times(&self) -> f64 {
+        self.beside.p99.as_secs_f64() / self.alone.p99.as_secs_f64()
+    }
+}
+
+/// Says the median of the ratios, and all of them with what they come from.
+fn report(writer: &str, mut pairs: Vec<Pair>) -> Outcome {
+    pairs.sort_by(|left, right| left.times().total_cmp(&right.times()));
+    say(&format!(
+        "... beside {writer}: {:.1} times in the median",
+        pairs[pairs.len() / 2].times()
+    ))?;
+    for pair in &pairs {
+        let Pair { alone, beside, writes } = pair;
+        say(&format!(
+            "      {:.1} times: {:.1?} to {:.1?} (p50 {:.1?} to {:.1?}), {writes} writes, preempted {} times",
+            pair.times(),
+            alone.p99,
+            beside.p99,
+            alone.p50,
+            beside.p50,
+            beside.preempted,
+        ))?;
+    }
+    Ok(())
 }
 
 struct Latencies {
-    sorted: Vec<Duration>,
+    p50: Duration,
+    p99: Duration,
     /// How often the reader was taken off its core for another thread.
     preempted: u64,
 }
@@ -81,19 +131,8 @@ impl Latencies {
         }
         let preempted = preemptions()? - before;
         latencies.sort_unstable();
-        Ok(Self { sorted: latencies, preempted })
-    }
-
-    fn at(&self, percent: usize) -> Duration {
-        self.sorted[(self.sorted.len() - 1) * percent / 100]
-    }
-
-    fn show(&self, alone: Option<&Self>) -> String {
-        let (p50, p99) = (self.at(50), self.at(99));
-        let times = alone.map_or_else(String::new, |alone| {
-            format!(" ({:.1} times)", p99.as_secs_f64() / alone.at(99).as_secs_f64())
-        });
-        format!("p50 {p50:.1?}, p99 {p99:.1?}{times}, preempted {} times", self.preempted)
+        let at = |percent| latencies[(latencies.len() - 1) * percent / 100];
+        Ok(Self { p50: at(50), p99: at(99), preempted })
     }
 }
 
