@@ -58,6 +58,11 @@ impl ActionEntry {
     pub fn result(&self) -> &ActionResult {
         &self.result
     }
+
+    /// The message alone; a copy of it where another entry shares it.
+    pub fn into_result(self) -> ActionResult {
+        Arc::unwrap_or_clone(self.result)
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! [`outline`]: moves inlined bytes of an uploaded result to the CAS, the reverse of `inline`.
 //!
-//! So a stored result is small, and whoever later asks for it without inlining finds every blob by its digest.
+//! So a stored result is small, and whoever later asks for it without inlining finds every blob by its digest. One that has none, as
+//! most have, stays the bytes that its client sent.
 
 use bytes::Bytes;
-use larder_cas::{BlobKey, BlobStore, RequestCx, StoreError, UntrustedPayload};
+use larder_cas::{BlobKey, BlobStore, RequestCx, StoreError, UntrustedPayload, blocking};
 use larder_protos::Digest;
-use larder_protos::reapi::{self, ActionResult};
+use larder_protos::reapi;
 use thiserror::Error;
 
-use crate::{ActionKey, MalformedResult};
+use crate::{ActionEntry, ActionKey, MalformedResult};
 
 /// Why a result could not be outlined.
 #[derive(Debug, Error)]
@@ -29,13 +30,18 @@ pub enum OutlineError {
     },
 }
 
-/// Moves the contents of output files, stdout and stderr to `blobs`, leaving their digests in `result`.
+/// Moves the contents of output files, stdout and stderr to `blobs`, leaving their digests in the entry.
 pub async fn outline(
     cx: &RequestCx,
     key: &ActionKey,
-    result: &mut ActionResult,
+    entry: ActionEntry,
     blobs: &dyn BlobStore,
-) -> Result<(), OutlineError> {
+) -> Result<ActionEntry, OutlineError> {
+    if !entry.has_inlined_bytes() {
+        return Ok(entry);
+    }
+    let (encoded_bytes, function) = (entry.encoded().len(), key.action.function());
+    let mut result = entry.into_result();
     let outliner = Outliner { cx, key, blobs };
     for (index, file) in result.output_files.iter_mut().enumerate() {
         let contents = std::mem::take(&mut file.contents);
@@ -44,7 +50,9 @@ pub async fn outline(
     let stdout = std::mem::take(&mut result.stdout_raw);
     outliner.store("stdout_digest", 0, stdout, &mut result.stdout_digest).await?;
     let stderr = std::mem::take(&mut result.stderr_raw);
-    outliner.store("stderr_digest", 0, stderr, &mut result.stderr_digest).await
+    outliner.store("stderr_digest", 0, stderr, &mut result.stderr_digest).await?;
+    let renew = move || ActionEntry::new(function, result);
+    Ok(blocking::run_sized(encoded_bytes, renew).await??)
 }
 
 struct Outliner<'a> {

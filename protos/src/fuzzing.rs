@@ -38,7 +38,7 @@ pub fn names(data: &[u8]) {
 pub fn messages(data: &[u8]) {
     let Some((kind, encoded)) = data.split_first() else { return };
     let encoded = Bytes::copy_from_slice(encoded);
-    match kind % 9 {
+    match kind % 10 {
         0 => message::<ActionResult>(encoded),
         1 => message::<Directory>(encoded),
         2 => message::<Tree>(encoded),
@@ -47,6 +47,7 @@ pub fn messages(data: &[u8]) {
         5 => message::<reapi::FindMissingBlobsRequest>(encoded),
         6 => message::<hot::BatchUpdateBlobsRequest>(encoded),
         7 => message::<reapi::BatchReadBlobsRequest>(encoded),
+        9 => message::<hot::UpdateActionResultRequest>(encoded),
         _ => message::<reapi::GetTreeRequest>(encoded),
     }
 }

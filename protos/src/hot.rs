@@ -1,5 +1,5 @@
-//! Twins of the messages that carry blobs: the same bytes on the wire, with `Bytes` where the published crate has
-//! `Vec<u8>`, so that a blob is not copied out of the buffer that it arrived in.
+//! Twins of the messages that carry blobs, or messages that are stored as they came: the same bytes on the wire, with `Bytes` where
+//! the published crate has `Vec<u8>` or a message, so that nothing is copied out of the buffer that it arrived in.
 //!
 //! Source: `remote_execution.proto` and `bytestream.proto`, whose field numbers these repeat; `tests/twins.rs` holds them
 //! against the published messages.
@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use crate::reapi::{Digest, compressor, digest_function};
+use crate::reapi::{self, Digest, ResultsCachePolicy, compressor, digest_function};
 use crate::rpc::Status;
 
 /// `google.bytestream.WriteRequest`: a part of an upload.
@@ -108,4 +108,38 @@ pub struct GetTreeResponse {
     /// Where the next page begins; empty after the last.
     #[prost(string, tag = "2")]
     pub next_page_token: String,
+}
+
+/// `UpdateActionResultRequest`: a result to store, as its client encoded it.
+#[derive(Clone, PartialEq, Message)]
+pub struct UpdateActionResultRequest {
+    /// The instance.
+    #[prost(string, tag = "1")]
+    pub instance_name: String,
+    /// The action.
+    #[prost(message, optional, tag = "2")]
+    pub action_digest: Option<Digest>,
+    /// The encoded `ActionResult`. Protobuf allows a message to come in several fields: it is what they say together, and so are the
+    /// bytes of all, one after the other.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub action_result: Vec<Bytes>,
+    /// How long it should be kept.
+    #[prost(message, optional, tag = "4")]
+    pub results_cache_policy: Option<ResultsCachePolicy>,
+    /// The function of all digests; zero says nothing.
+    #[prost(enumeration = "digest_function::Value", tag = "5")]
+    pub digest_function: i32,
+}
+
+impl From<reapi::UpdateActionResultRequest> for UpdateActionResultRequest {
+    fn from(request: reapi::UpdateActionResultRequest) -> Self {
+        let result = request.action_result.map(|result| result.encode_to_vec().into());
+        Self {
+            instance_name: request.instance_name,
+            action_digest: request.action_digest,
+            action_result: result.into_iter().collect(),
+            results_cache_policy: request.results_cache_policy,
+            digest_function: request.digest_function,
+        }
+    }
 }

@@ -104,6 +104,30 @@ proptest! {
     }
 
     #[test]
+    fn update_action_result_request(
+        instance_name in ".{0,20}",
+        action_digest in digest(),
+        exit_code in prop::option::of(any::<i32>()),
+        priority in prop::option::of(any::<i32>()),
+        digest_function: i32,
+    ) {
+        let action_result = exit_code
+            .map(|exit_code| published::ActionResult { exit_code, ..Default::default() });
+        let results_cache_policy =
+            priority.map(|priority| published::ResultsCachePolicy { priority });
+        let request = published::UpdateActionResultRequest {
+            instance_name,
+            action_digest,
+            action_result,
+            results_cache_policy,
+            digest_function,
+        };
+        assert_twins::<hot::UpdateActionResultRequest, _>(&request)?;
+        let expect = hot::UpdateActionResultRequest::decode(&request.encode_to_vec()[..]);
+        prop_assert_eq!(Ok(request.into()), expect);
+    }
+
+    #[test]
     fn arbitrary_bytes_are_judged_alike(bytes: Vec<u8>) {
         let twin = hot::WriteRequest::decode(&bytes[..]);
         let published = published_bytestream::WriteRequest::decode(&bytes[..]);

@@ -98,6 +98,10 @@ fn directory(files: Vec<FileNode>, directories: Vec<DirectoryNode>) -> Directory
     Directory { files, directories, ..Directory::default() }
 }
 
+fn entry(result: ActionResult) -> ActionEntry {
+    ActionEntry::new(FUNCTION, result).expect("well formed")
+}
+
 fn output_directory(directory: OutputDirectory) -> ActionResult {
     ActionResult { output_directories: vec![directory], ..ActionResult::default() }
 }
@@ -316,13 +320,14 @@ async fn inlined_bytes_move_to_the_cas_and_back() {
         contents: b"contents".to_vec(),
         ..OutputFile::default()
     };
-    let mut result = ActionResult {
+    let result = ActionResult {
         output_files: vec![output],
         stdout_raw: b"said".to_vec(),
         ..ActionResult::default()
     };
     let (key, blobs) = (cache.key(), &*cache.fixture.blobs);
-    outline(&CX, &key, &mut result, blobs).await.expect("outlined");
+    let mut result =
+        outline(&CX, &key, entry(result), blobs).await.expect("outlined").into_result();
     assert_eq!(result.output_files[0].digest, Some(digest(b"contents").to_proto()));
     assert_eq!(result.stdout_digest, Some(digest(b"said").to_proto()));
     assert!(result.output_files[0].contents.is_empty() && result.stdout_raw.is_empty());
@@ -394,12 +399,12 @@ fn large_contents_are_hashed_off_the_async_worker() {
             contents: vec![7; 1 << 20],
             ..OutputFile::default()
         };
-        let mut result = ActionResult { output_files: vec![output], ..ActionResult::default() };
-        let key = cache.key();
+        let result = ActionResult { output_files: vec![output], ..ActionResult::default() };
+        let (key, entry) = (cache.key(), entry(result));
         // The one thread that may hash is taken until `release` is dropped.
         let (release, taken) = mpsc::channel::<()>();
         let busy = spawn_blocking(move || taken.recv());
-        let mut outlined = std::pin::pin!(outline(&CX, &key, &mut result, &*cache.fixture.blobs));
+        let mut outlined = std::pin::pin!(outline(&CX, &key, entry, &*cache.fixture.blobs));
         // That the contents are not their digest is known only once they are hashed.
         assert!(poll!(&mut outlined).is_pending(), "hashed on the worker");
         drop(release);
@@ -416,8 +421,8 @@ async fn contents_that_are_not_their_digest_are_refused() {
         contents: b"contents".to_vec(),
         ..OutputFile::default()
     };
-    let mut result = ActionResult { output_files: vec![output], ..ActionResult::default() };
-    let error = outline(&CX, &cache.key(), &mut result, &*cache.fixture.blobs).await;
+    let result = ActionResult { output_files: vec![output], ..ActionResult::default() };
+    let error = outline(&CX, &cache.key(), entry(result), &*cache.fixture.blobs).await;
     let error = error.expect_err("the contents are not their digest");
     let OutlineError::Malformed { source: MalformedResult::Contents { field, index, .. } } = error
     else {

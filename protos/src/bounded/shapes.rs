@@ -82,6 +82,9 @@ bounded! {
     reapi::GetActionResultRequest, "GetActionResultRequest", Limit::HINTS, [(5, Field::Values)];
     reapi::UpdateActionResultRequest, "UpdateActionResultRequest", Limit::OUTPUTS,
         [(3, Field::Message(&ACTION_RESULT))];
+    // What stands in the result is counted when that is decoded.
+    hot::UpdateActionResultRequest, "UpdateActionResultRequest", Limit::DIGESTS,
+        [(3, Field::Values)];
     reapi::FindMissingBlobsRequest, "FindMissingBlobsRequest", Limit::DIGESTS, [(2, Field::Values)];
     reapi::FindMissingBlobsResponse, "FindMissingBlobsResponse", Limit::DIGESTS,
         [(2, Field::Values)];

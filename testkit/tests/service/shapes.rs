@@ -3,7 +3,9 @@
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode};
+use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use larder_testkit::TestServer;
+use prost::Message;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
@@ -75,17 +77,49 @@ async fn lists_of_nothing_are_refused_before_they_are_decoded() {
     let server = TestServer::start().await;
     let nothings = b"\x12\x00".repeat(1 << 20);
     let hints = b"\x2a\x00".repeat(1 << 20);
+    let update = UpdateActionResultRequest {
+        action_digest: Some(digest(b"action").to_proto()),
+        ..UpdateActionResultRequest::default()
+    };
+    let update = update.encode_to_vec();
     // The same within the field 3, its length being 2 MiB.
-    let result = [&b"\x1a\x80\x80\x80\x01"[..], &nothings].concat();
+    let result = [&update[..], b"\x1a\x80\x80\x80\x01", &nothings].concat();
+    let results = b"\x1a\x00".repeat(1 << 20);
     for (method, message, expect) in [
         (FIND_MISSING, &nothings, "FindMissingBlobsRequest of 2097152 B has more than 66560"),
         (UPDATE_BATCH, &nothings, "BatchUpdateBlobsRequest of 2097152 B has more than 65536"),
         (READ_BATCH, &nothings, "BatchReadBlobsRequest of 2097152 B has more than 65536"),
         (GET_RESULT, &hints, "GetActionResultRequest of 2097152 B has more than 65536"),
-        (UPDATE_RESULT, &result, "UpdateActionResultRequest of 2097157 B has more than 81920"),
+        (UPDATE_RESULT, &result, "ActionResult of 2097152 B has more than 81920"),
+        (UPDATE_RESULT, &results, "UpdateActionResultRequest of 2097152 B has more than 66560"),
     ] {
         let refused = call(&server, method, message.clone().into()).await;
         assert_refused(refused, Code::InvalidArgument, expect);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_result_is_stored_and_answered_as_it_came() {
+    let server = TestServer::start().await;
+    let action_digest = Some(digest(b"action").to_proto());
+    let update = UpdateActionResultRequest {
+        action_digest: action_digest.clone(),
+        ..UpdateActionResultRequest::default()
+    };
+    let get = GetActionResultRequest { action_digest, ..GetActionResultRequest::default() };
+    // An exit code, the field 1000, which nobody knows, and an empty stdout, which need not be there.
+    let (code, rest) = (&b"\x20\x07"[..], &b"\xc0\x3e\x01\x2a\x00"[..]);
+    let whole = [code, rest].concat();
+    let in_one = [&update.encode_to_vec()[..], b"\x1a\x07", &whole].concat();
+    // Several fields of one message are what they say together.
+    let in_two = [&update.encode_to_vec()[..], b"\x1a\x02", code, b"\x1a\x05", rest].concat();
+    for message in [in_one, in_two] {
+        let answer = call(&server, UPDATE_RESULT, message.into()).await.expect("stored");
+        assert_eq!(answer, whole);
+        let stored = call(&server, GET_RESULT, get.encode_to_vec().into()).await.expect("a hit");
+        assert_eq!(stored, whole);
+        assert_eq!(ActionResult::decode(stored).expect("a result").exit_code, 7);
     }
     server.stop().await;
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline, outline};
+use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline};
 use larder_cas::{RequestCx, RequestMemory, blocking};
 use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
 use larder_protos::services::action_cache_server::ActionCache;
-use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::admission::hold_of;
 use super::stored_message::StoredMessage;
+use super::update_result;
 use crate::edge::budget::Hold;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
@@ -72,27 +72,7 @@ impl ActionCache for ActionCacheService {
         request: Request<UpdateActionResultRequest>,
     ) -> Result<Response<ActionResult>, Status> {
         let notes = Notes::of(request.extensions());
-        let request = request.into_inner();
-        let addressed = self.0.addressed(&request.instance_name, request.digest_function);
-        let (partition, said) = addressed.map_err(grpc_status)?;
-        let action = said.require("action_digest", request.action_digest.as_ref());
-        let action = action.map_err(grpc_status)?;
-        notes.instance(&request.instance_name).digest(action);
-        let key = partition.action(*action.hash());
-        let Some(result) = request.action_result else {
-            return Err(Status::invalid_argument("the request has no action_result"));
-        };
-        let cx = RequestCx::RAW;
-        let encoded_bytes = result.encoded_len();
-        let copy = move || (result.clone(), result);
-        let copied = blocking::run_sized(encoded_bytes, copy).await;
-        let (mut outlined, result) = copied.map_err(grpc_status)?;
-        outline(&cx, &key, &mut outlined, &*self.0.blobs).await.map_err(grpc_status)?;
-        let function = key.action.function();
-        let renew = move || ActionEntry::new(function, outlined);
-        let renewed = blocking::run_sized(encoded_bytes, renew).await.map_err(grpc_status)?;
-        let entry = renewed.map_err(grpc_status)?;
-        self.0.actions.put(&cx, &key, entry).await.map_err(grpc_status)?;
-        Ok(Response::new(result))
+        // The router lets no such call come here; its message would be decoded by now.
+        update_result::store(&self.0, &notes, request.into_inner().into()).await
     }
 }

@@ -23,6 +23,7 @@ mod router;
 mod splice;
 mod split;
 mod stored_message;
+mod update_result;
 mod upload;
 mod wire_format;
 mod write_call;

@@ -25,7 +25,7 @@ use super::cas::CasService;
 use super::read_body::with_download;
 use super::stored_message::with_stored;
 use super::write_call::is_plain_write;
-use super::{find_missing, reflection, write_call};
+use super::{find_missing, reflection, update_result, write_call};
 use crate::edge::health::HealthHandle;
 use crate::edge::held_body::held;
 use crate::edge::limits::MAX_MESSAGE_BYTES;
@@ -80,6 +80,9 @@ impl GrpcRouter {
     async fn dispatch(&self, request: Request<AdmittedBody>) -> Response<Body> {
         if request.uri().path() == find_missing::PATH {
             return find_missing::call(&self.shared, request).await;
+        }
+        if request.uri().path() == update_result::PATH {
+            return update_result::call(&self.shared, request).await;
         }
         if is_plain_write(&request) {
             // In a box, since an upload takes much more room than other calls, which would have to move it too.

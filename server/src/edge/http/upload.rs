@@ -74,14 +74,8 @@ async fn store_action_result(
     let (cx, key) = (RequestCx::RAW, target.partition.action(target.hash));
     let encoded_bytes = encoded.len();
     let parse = move || ActionEntry::parse(function, encoded);
-    let mut entry = blocking::run_sized(encoded_bytes, parse).await??;
-    if entry.has_inlined_bytes() {
-        let copy = move || entry.result().clone();
-        let mut result = blocking::run_sized(encoded_bytes, copy).await?;
-        outline(&cx, &key, &mut result, &*target.shared.blobs).await?;
-        let renew = move || ActionEntry::new(function, result);
-        entry = blocking::run_sized(encoded_bytes, renew).await??;
-    }
+    let entry = blocking::run_sized(encoded_bytes, parse).await??;
+    let entry = outline(&cx, &key, entry, &*target.shared.blobs).await?;
     target.shared.actions.put(&cx, &key, entry).await?;
     Ok(())
 }
