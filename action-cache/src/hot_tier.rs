@@ -16,6 +16,9 @@ use crate::{ActionEntry, ActionKey, ActionStore, ActionVersions};
 /// What a result costs besides its bytes and its message.
 const ENTRY_OVERHEAD_BYTES: usize = 500;
 
+/// What costs more, tens of thousands of outputs, is kept where much memory is.
+const LARGE_BYTES: u64 = 8 << 20;
+
 /// Keeps decoded results that passed by, weighed by bytes.
 pub struct HotActions {
     inner: Arc<dyn ActionStore>,
@@ -42,7 +45,7 @@ impl HotActions {
         versions: Arc<dyn ActionVersions>,
         capacity_bytes: u64,
     ) -> Self {
-        Self { inner, versions, entries: HotCache::new(capacity_bytes) }
+        Self { inner, versions, entries: HotCache::new(capacity_bytes, LARGE_BYTES) }
     }
 
     /// What it holds, and what happened since it was made.

@@ -34,6 +34,9 @@ const MEMORY_A_NAME: u64 = 4 * size_of::<Digest>() as u64;
 /// What a remembered tree costs besides the names: its key, the cache's entry and bookkeeping.
 const MEMO_OVERHEAD_BYTES: u64 = 400;
 
+/// What the largest tree costs.
+const MEMO_LARGEST_BYTES: u64 = (MAX_NAMED * size_of::<Digest>()) as u64 + MEMO_OVERHEAD_BYTES;
+
 /// How often the blobs of a tree are asked for though nothing has gone; far below any useful retention.
 const TOUCH_EVERY: Duration = Duration::from_secs(10);
 
@@ -113,7 +116,7 @@ impl Trees {
         removals: Arc<dyn Removals>,
         memo_bytes: u64,
     ) -> Self {
-        let memo = HotCache::new(memo_bytes);
+        let memo = HotCache::new(memo_bytes, MEMO_LARGEST_BYTES);
         Self { blobs, removals, memo }
     }
 

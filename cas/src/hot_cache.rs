@@ -1,60 +1,38 @@
 //! [`HotCache`]: what is worth keeping in memory, under a limit that can change.
 //!
-//! moka fixes the capacity of a cache when it is built. A lower limit is kept here: the coldest entries are taken out, and
-//! nothing comes in that would pass it. That takes no memory, which is what there is none of when the limit falls; a first form
-//! moved the warm blobs to a smaller cache and was killed for it.
+//! What comes in must prove itself: it is among the first to go until it is asked for again, and comes back as one of the others where
+//! it is asked for soon after it went (`quick_cache`'s S3-FIFO). docs/adr/0014-memory-cache.md has why this one, and numbers.
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::hash::Hash;
-use std::ops::Deref;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use moka::notification::RemovalCause;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
-/// Below its capacity the cache is emptied to so many eighths of the limit, so that new entries have room until the next time.
-const TRIMMED_EIGHTHS: u64 = 7;
+/// The share of what has not proved itself; what was stored a moment ago and is read soon is in it.
+const PROVEN_SHARE: f64 = 0.9;
 
-/// Entries used within the same span, seconds, are told apart by how often they were used.
-const WARMTH_SPAN_SECONDS: u64 = 60;
+/// By which the number of entries is estimated that went and are still known, half as many as stay.
+const USUAL_COST_BYTES: u64 = 4 * 1024;
+
+/// A part, which has a lock and a limit of its own, is not smaller than this …
+const LEAST_PART_BYTES: u64 = 32 * 1024 * 1024;
+/// … and has room for so many of the largest values.
+const LARGEST_IN_PART: u64 = 4;
+/// More do not make it less likely that two threads meet.
+const MOST_PARTS: u64 = 64;
+
+/// A lower limit is met in so many steps: who looks something up waits for one of them at most.
+const STEPS: u64 = 64;
 
 /// What a [`HotCache`] keeps.
 pub trait HotValue: Send + Sync + 'static {
     /// The memory that it takes, its key and the cache's own bookkeeping included. Always the same.
     fn cost_bytes(&self) -> u64;
-}
-
-/// A value in a [`HotCache`].
-#[derive(Debug)]
-pub struct Hot<V> {
-    value: V,
-    /// By the cache's clock.
-    used_seconds: AtomicU64,
-    /// How often it was asked for.
-    uses: AtomicU64,
-}
-
-impl<V> Deref for Hot<V> {
-    type Target = V;
-
-    fn deref(&self) -> &V {
-        &self.value
-    }
-}
-
-impl<V: HotValue> Hot<V> {
-    fn weight(&self) -> u32 {
-        u32::try_from(self.value.cost_bytes()).unwrap_or(u32::MAX)
-    }
-
-    /// The warmest is the largest: used lately, then used often.
-    fn warmth(&self) -> (u64, u64) {
-        let span = self.used_seconds.load(Ordering::Relaxed) / WARMTH_SPAN_SECONDS;
-        (span, self.uses.load(Ordering::Relaxed))
-    }
 }
 
 /// What a [`HotCache`] holds, and what happened to it since the start.
@@ -76,73 +54,59 @@ pub struct HotStats {
     pub evictions: u64,
 }
 
-/// Values under a limit in bytes, admitted by frequency (moka's `TinyLFU`).
+/// Values under a limit in bytes.
 pub struct HotCache<K, V> {
-    entries: Cache<K, Arc<Hot<V>>>,
+    entries: Cache<K, Arc<V>, ByCost, DefaultHashBuilder, Evictions<K, V>>,
     capacity_bytes: u64,
     limit_bytes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
-    counts: Arc<Counts>,
+    evictions: Arc<AtomicU64>,
     started: Instant,
 }
 
-/// What moka's listener, which sees every entry that leaves, counts too.
-#[derive(Debug, Default)]
-struct Counts {
-    /// Of the entries within, exactly: moka's own sum lags behind.
-    bytes: AtomicU64,
-    evictions: AtomicU64,
-}
-
 impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: HotValue> HotCache<K, V> {
-    /// Holds at most `capacity_bytes`.
-    pub fn new(capacity_bytes: u64) -> Self {
-        let counts = Arc::<Counts>::default();
-        let leaving = Arc::clone(&counts);
-        let entries = Cache::builder()
-            .max_capacity(capacity_bytes)
-            .weigher(|_, hot: &Arc<Hot<V>>| hot.weight())
-            .eviction_listener(move |_, hot: Arc<Hot<V>>, cause| {
-                leaving.bytes.fetch_sub(hot.weight().into(), Ordering::Relaxed);
-                if cause == RemovalCause::Size {
-                    leaving.evictions.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build();
+    /// Holds at most `capacity_bytes`, and values that cost up to `largest_bytes` unless these are nearly all that it may hold.
+    pub fn new(capacity_bytes: u64, largest_bytes: u64) -> Self {
+        let least_bytes = largest_bytes.saturating_mul(LARGEST_IN_PART).max(LEAST_PART_BYTES);
+        let parts = (capacity_bytes / least_bytes).clamp(1, MOST_PARTS);
+        let entries = capacity_bytes / USUAL_COST_BYTES;
+        let options = OptionsBuilder::new()
+            .weight_capacity(capacity_bytes)
+            .estimated_items_capacity(usize::try_from(entries).unwrap_or(usize::MAX))
+            .hot_allocation(PROVEN_SHARE)
+            // Rounded up to a power of two by the cache, so down to one here.
+            .shards(1 << parts.ilog2())
+            .build()
+            .expect("all that has no default is said");
+        let evictions = Arc::<AtomicU64>::default();
+        let lifecycle = Evictions { count: Arc::clone(&evictions), entries: PhantomData };
         Self {
-            entries,
+            entries: Cache::with_options(options, ByCost, DefaultHashBuilder::default(), lifecycle),
             capacity_bytes,
             limit_bytes: AtomicU64::new(capacity_bytes),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
-            counts,
+            evictions,
             started: Instant::now(),
         }
     }
 
     /// The value, counted as a hit or a miss.
-    pub fn get(&self, key: &K) -> Option<Arc<Hot<V>>> {
+    pub fn get(&self, key: &K) -> Option<Arc<V>> {
         self.get_if(key, |_| true)
     }
 
     /// The value where `is_good`; what is not is a miss.
-    pub fn get_if(&self, key: &K, is_good: impl FnOnce(&V) -> bool) -> Option<Arc<Hot<V>>> {
-        let found = self.entries.get(key).filter(|hot| is_good(hot));
-        let count = match &found {
-            Some(hot) => {
-                hot.uses.fetch_add(1, Ordering::Relaxed);
-                hot.used_seconds.store(self.now_seconds(), Ordering::Relaxed);
-                &self.hits
-            }
-            None => &self.misses,
-        };
+    pub fn get_if(&self, key: &K, is_good: impl FnOnce(&V) -> bool) -> Option<Arc<V>> {
+        let found = self.entries.get(key).filter(|value| is_good(value));
+        let count = if found.is_some() { &self.hits } else { &self.misses };
         count.fetch_add(1, Ordering::Relaxed);
         found
     }
 
     /// The value; not counted.
-    pub fn get_uncounted(&self, key: &K) -> Option<Arc<Hot<V>>> {
+    pub fn get_uncounted(&self, key: &K) -> Option<Arc<V>> {
         self.entries.get(key)
     }
 
@@ -151,75 +115,40 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: HotValue> HotCache<K, V> {
         self.entries.contains_key(key)
     }
 
-    /// Takes a value in that was asked for; moka makes room for it, or leaves it out. Under a lower limit it comes in where
-    /// there is room.
+    /// Takes a value in, and makes room for it.
     pub fn insert(&self, key: K, value: V) {
-        self.admit(key, value, 1);
-    }
-
-    /// Takes a value in that nobody has asked for yet.
-    pub fn insert_unasked(&self, key: K, value: V) {
-        self.admit(key, value, 0);
-    }
-
-    fn admit(&self, key: K, value: V, uses: u64) {
-        let used_seconds = AtomicU64::new(self.now_seconds());
-        let hot = Hot { value, used_seconds, uses: AtomicU64::new(uses) };
-        let weight = u64::from(hot.weight());
-        if weight > self.capacity_bytes {
-            return;
-        }
-        let bytes = self.counts.bytes.fetch_add(weight, Ordering::Relaxed) + weight;
-        let limit_bytes = self.limit_bytes.load(Ordering::Relaxed);
-        if limit_bytes < self.capacity_bytes && bytes > limit_bytes {
-            self.counts.bytes.fetch_sub(weight, Ordering::Relaxed);
-            // What it would have replaced is of no more use.
-            self.entries.invalidate(&key);
-            return;
-        }
-        self.entries.insert(key, Arc::new(hot));
+        self.entries.insert(key, Arc::new(value));
     }
 
     /// Lets a value go that is of no more use.
     pub fn remove(&self, key: &K) {
-        self.entries.invalidate(key);
+        self.entries.remove(key);
     }
 
-    /// Changes what may be held, up to the capacity, and takes out the coldest while that is less than the capacity. To be called
-    /// now and then under a lower limit, the same one too, so that new entries get room. Takes time in proportion to the entries,
-    /// during which reads go on.
+    /// Changes what may be held, up to the capacity; what is over the new limit goes at once, the coldest first. Takes time in
+    /// proportion to what goes, during which reads go on.
     pub fn set_limit(&self, limit_bytes: u64) {
         let limit_bytes = limit_bytes.min(self.capacity_bytes);
-        self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-        if limit_bytes >= self.capacity_bytes || self.bytes() <= limit_bytes / 8 * TRIMMED_EIGHTHS {
-            return;
+        let mut now_bytes = self.limit_bytes.swap(limit_bytes, Ordering::Relaxed);
+        let step_bytes = (self.capacity_bytes / STEPS).max(1);
+        while now_bytes != limit_bytes {
+            now_bytes = limit_bytes.max(now_bytes.saturating_sub(step_bytes));
+            // Each part would round its own share up.
+            let parts = self.entries.num_shards() as u64;
+            self.entries.set_capacity(now_bytes / parts * parts);
         }
-        let warmth = |(key, hot): (Arc<K>, Arc<Hot<V>>)| (hot.warmth(), key, hot.weight());
-        let mut entries: Vec<_> = self.entries.iter().map(warmth).collect();
-        entries.sort_unstable_by_key(|(warmth, ..)| Reverse(*warmth));
-        let mut excess_bytes = self.bytes().saturating_sub(limit_bytes / 8 * TRIMMED_EIGHTHS);
-        while excess_bytes > 0
-            && let Some((_, key, weight)) = entries.pop()
-        {
-            self.entries.invalidate(&*key);
-            self.counts.evictions.fetch_add(1, Ordering::Relaxed);
-            excess_bytes = excess_bytes.saturating_sub(weight.into());
-        }
-        self.entries.run_pending_tasks();
     }
 
     /// What it holds and did.
     pub fn stats(&self) -> HotStats {
-        // Otherwise what moka has yet to take out counts, up to some hundred entries.
-        self.entries.run_pending_tasks();
         HotStats {
-            bytes: self.bytes(),
+            bytes: self.entries.weight(),
             limit_bytes: self.limit_bytes.load(Ordering::Relaxed),
             capacity_bytes: self.capacity_bytes,
-            entries: self.entries.entry_count(),
+            entries: self.entries.len() as u64,
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
-            evictions: self.counts.evictions.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
         }
     }
 
@@ -232,10 +161,6 @@ impl<K: Clone + Eq + Hash + Send + Sync + 'static, V: HotValue> HotCache<K, V> {
     pub fn now_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
-
-    fn bytes(&self) -> u64 {
-        self.counts.bytes.load(Ordering::Relaxed)
-    }
 }
 
 impl<K, V> fmt::Debug for HotCache<K, V> {
@@ -243,8 +168,37 @@ impl<K, V> fmt::Debug for HotCache<K, V> {
         f.debug_struct("HotCache")
             .field("capacity_bytes", &self.capacity_bytes)
             .field("limit_bytes", &self.limit_bytes)
-            .field("counts", &self.counts)
+            .field("evictions", &self.evictions)
             .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct ByCost;
+
+impl<K, V: HotValue> Weighter<K, Arc<V>> for ByCost {
+    fn weight(&self, _: &K, value: &Arc<V>) -> u64 {
+        value.cost_bytes()
+    }
+}
+
+/// Counts what goes to make room; what is replaced or removed does not.
+struct Evictions<K, V> {
+    count: Arc<AtomicU64>,
+    entries: PhantomData<fn(K, V)>,
+}
+
+impl<K, V> Clone for Evictions<K, V> {
+    fn clone(&self) -> Self {
+        Self { count: Arc::clone(&self.count), entries: PhantomData }
+    }
+}
+
+impl<K, V> Lifecycle<K, Arc<V>> for Evictions<K, V> {
+    type RequestState = ();
+
+    fn before_evict(&self, (): &mut (), _: &K, _: &mut Arc<V>) {
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -267,8 +221,12 @@ mod tests {
         cache.insert(number, Thing(number));
     }
 
+    fn empty(capacity_bytes: u64) -> HotCache<u64, Thing> {
+        HotCache::new(capacity_bytes, ENTRY_BYTES)
+    }
+
     fn filled(entries: u64, capacity_bytes: u64) -> HotCache<u64, Thing> {
-        let cache = HotCache::new(capacity_bytes);
+        let cache = empty(capacity_bytes);
         (0..entries).for_each(|number| insert(&cache, number));
         cache
     }
@@ -281,58 +239,58 @@ mod tests {
             assert!(cache.get(number).is_some());
         }
         cache.set_limit(8 * ENTRY_BYTES);
-        let kept: Vec<u64> = (0..100).filter(|number| cache.contains(number)).collect();
-        assert_eq!(kept, warm, "seven eighths of the limit");
+        assert!(warm.iter().all(|number| cache.contains(number)));
         let expect = HotStats {
-            bytes: 7 * ENTRY_BYTES,
+            bytes: 8 * ENTRY_BYTES,
             limit_bytes: 8 * ENTRY_BYTES,
             capacity_bytes: 100 * ENTRY_BYTES,
-            entries: 7,
+            entries: 8,
             hits: 7,
             misses: 0,
-            evictions: 93,
+            evictions: 92,
         };
         assert_eq!(cache.stats(), expect);
         (100..110).for_each(|number| insert(&cache, number));
-        assert_eq!(cache.stats().entries, 8, "one has room");
-        cache.set_limit(8 * ENTRY_BYTES);
-        assert_eq!(cache.stats().entries, 7, "and the coldest makes room for the next");
-        assert!(warm.iter().all(|number| cache.contains(number)));
+        assert_eq!(cache.stats().entries, 8, "the coldest makes room for the next");
         cache.set_limit(100 * ENTRY_BYTES);
-        assert_eq!(cache.stats().entries, 7);
+        assert_eq!(cache.stats().entries, 8);
         (200..300).for_each(|number| insert(&cache, number));
         let stats = cache.stats();
         assert!(stats.entries > 90 && stats.bytes <= 100 * ENTRY_BYTES, "{stats:?}");
     }
 
     #[test]
-    fn what_nobody_asked_for_goes_first() {
-        let cache = HotCache::new(100 * ENTRY_BYTES);
-        for number in 0..16 {
-            if number % 2 == 0 {
-                cache.insert_unasked(number, Thing(number));
-            } else {
-                insert(&cache, number);
-            }
+    fn what_was_asked_for_outlives_what_was_only_stored() {
+        let cache = filled(50, 100 * ENTRY_BYTES);
+        for _ in 0..2 {
+            assert!((0..50).all(|number| cache.get(&number).is_some()));
         }
-        cache.set_limit(10 * ENTRY_BYTES);
-        assert!((1..16).step_by(2).all(|number| cache.contains(&number)));
-        assert_eq!(cache.stats().entries, 8);
+        // As many writes as would fill it ten times.
+        (1_000..2_000).for_each(|number| insert(&cache, number));
+        assert!((0..50).all(|number| cache.contains(&number)));
+        assert_eq!(cache.stats().entries, 100);
+        // What was stored last is still there.
+        assert!(cache.contains(&1_999));
     }
 
     #[test]
-    fn what_is_no_good_is_a_miss_and_goes_when_it_cannot_be_replaced() {
+    fn what_is_no_good_is_a_miss() {
         let cache = filled(10, 100 * ENTRY_BYTES);
-        assert_eq!(cache.get_if(&1, |thing| *thing == Thing(1)).as_deref().map(|it| it.0), Some(1));
+        assert_eq!(cache.get_if(&1, |thing| *thing == Thing(1)).as_deref(), Some(&Thing(1)));
         assert!(cache.get_if(&1, |thing| *thing != Thing(1)).is_none());
         assert_eq!((cache.stats().hits, cache.stats().misses), (1, 1));
-        cache.set_limit(12 * ENTRY_BYTES);
-        (20..22).for_each(|number| insert(&cache, number));
-        insert(&cache, 1);
-        assert!(!cache.contains(&1), "no room for both, and the old one is of no use");
-        assert_eq!((cache.stats().entries, cache.stats().bytes), (11, 11 * ENTRY_BYTES));
-        cache.remove(&2);
+    }
+
+    #[test]
+    fn what_is_replaced_or_removed_is_not_counted_as_evicted() {
+        let cache = filled(10, 100 * ENTRY_BYTES);
+        cache.insert(1, Thing(7));
+        assert_eq!(cache.get(&1).as_deref(), Some(&Thing(7)));
         assert_eq!((cache.stats().entries, cache.stats().bytes), (10, 10 * ENTRY_BYTES));
+        cache.remove(&2);
+        assert_eq!((cache.stats().entries, cache.stats().bytes), (9, 9 * ENTRY_BYTES));
+        assert!(!cache.contains(&2));
+        assert_eq!(cache.stats().evictions, 0);
     }
 
     #[test]
@@ -353,11 +311,32 @@ mod tests {
         insert(&cache, 1);
         assert_eq!((cache.stats().bytes, cache.stats().entries), (0, 0));
         assert!(cache.get(&1).is_none());
+        cache.set_limit(10 * ENTRY_BYTES);
+        insert(&cache, 1);
+        assert_eq!(cache.stats().entries, 1);
+    }
+
+    #[test]
+    fn the_largest_has_room_in_its_part() {
+        struct Large(u64);
+        impl HotValue for Large {
+            fn cost_bytes(&self) -> u64 {
+                self.0
+            }
+        }
+        for capacity_bytes in [1 << 20, 100 << 20, 1 << 30, 100 << 30] {
+            for largest_bytes in [1 << 10, 1 << 20, 100 << 20] {
+                let cache = HotCache::<u64, Large>::new(capacity_bytes, largest_bytes);
+                let fits = largest_bytes <= capacity_bytes / 10 * 9;
+                cache.insert(1, Large(largest_bytes));
+                assert_eq!(cache.contains(&1), fits, "{largest_bytes} of {capacity_bytes}");
+            }
+        }
     }
 
     #[test]
     fn the_limit_holds_while_many_write_and_it_changes() {
-        let cache = HotCache::new(64 * ENTRY_BYTES);
+        let cache = empty(64 * ENTRY_BYTES);
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let cache = &cache;
@@ -369,7 +348,6 @@ mod tests {
                 cache.set_limit(step * ENTRY_BYTES);
             }
         });
-        cache.set_limit(8 * ENTRY_BYTES);
         let stats = cache.stats();
         assert!(stats.bytes <= stats.limit_bytes, "{stats:?}");
         assert_eq!(stats.bytes, stats.entries * ENTRY_BYTES);

@@ -18,7 +18,7 @@ use crate::{
     StoreError,
 };
 
-/// What a blob costs besides its bytes: its key, moka's entry and bookkeeping (about; moka does not tell).
+/// What a blob costs besides its bytes: its key, its entry and the cache's bookkeeping (about; the cache does not tell).
 const ENTRY_OVERHEAD_BYTES: u64 = 400;
 
 /// How often a blob that is hit in memory is touched in the tier behind; far below any useful retention.
@@ -61,7 +61,7 @@ pub(crate) fn cost_bytes(kept_bytes: u64) -> u64 {
     kept_bytes.saturating_add(ENTRY_OVERHEAD_BYTES)
 }
 
-/// Small blobs in memory, weighed by bytes, admitted by frequency (moka's `TinyLFU`).
+/// Small blobs in memory, weighed by bytes.
 pub struct HotTier {
     inner: Arc<dyn BlobStore>,
     options: HotTierOptions,
@@ -71,7 +71,7 @@ pub struct HotTier {
 impl HotTier {
     /// Keeps what passes to and from `inner`.
     pub fn new(inner: Arc<dyn BlobStore>, options: HotTierOptions) -> Self {
-        let blobs = HotCache::new(options.capacity_bytes);
+        let blobs = HotCache::new(options.capacity_bytes, cost_bytes(options.max_blob_bytes));
         Self { inner, options, blobs }
     }
 
@@ -118,18 +118,11 @@ impl HotTier {
 
     fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes, asked: Asked) {
         let now_seconds = self.now_seconds();
-        let blob = |touched_seconds| HotBlob {
-            encoding,
-            bytes,
-            touched_seconds: AtomicU64::new(touched_seconds),
-        };
-        match asked {
-            Asked::Now => self.blobs.insert(key.clone(), blob(now_seconds)),
-            Asked::NotYet => {
-                let due_seconds = now_seconds - TOUCH_EVERY.as_secs();
-                self.blobs.insert_unasked(key.clone(), blob(due_seconds));
-            }
-        }
+        let touched_seconds = AtomicU64::new(match asked {
+            Asked::Now => now_seconds,
+            Asked::NotYet => now_seconds - TOUCH_EVERY.as_secs(),
+        });
+        self.blobs.insert(key.clone(), HotBlob { encoding, bytes, touched_seconds });
     }
 
     /// Begins at the touch interval, so that a blob can be due at once.

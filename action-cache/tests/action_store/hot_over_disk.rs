@@ -60,7 +60,7 @@ async fn under_a_lower_limit_the_coldest_go_and_all_are_served() {
     }
     let full = hot.stats();
     assert_eq!((full.entries, full.hits, full.misses, full.evictions), (40, 3, 40, 0));
-    let limit_bytes = full.bytes / 8;
+    let limit_bytes = full.bytes / 2;
     hot.set_limit(limit_bytes);
     let shrunk = hot.stats();
     assert!(shrunk.bytes <= limit_bytes && shrunk.limit_bytes == limit_bytes, "{shrunk:?}");

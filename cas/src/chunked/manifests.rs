@@ -9,10 +9,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use larder_disk::{Accepts, Content, RecordKey, RecordVersion};
 use larder_protos::{ChunkingFunction, Digest, DigestFunction, Hash};
-use moka::sync::Cache;
 
 use super::manifest::{self, HEADER_BYTES, Header};
-use crate::{BlobKey, DiskTier, Keyspace, Payload, PayloadStream, StoreError, blocking};
+use crate::{
+    BlobKey, DiskTier, HotCache, HotValue, Keyspace, Payload, PayloadStream, StoreError, blocking,
+};
 
 /// The keyspace of the manifests begins so, and goes on with their blobs'. Instance names cannot have the segment
 /// `uploads`, so none is named like this.
@@ -27,12 +28,11 @@ const MEMO_BYTES: u64 = 8 * 1024 * 1024;
 /// The manifests in the engine of a disk tier.
 pub(super) struct Manifests {
     disk: DiskTier,
-    memo: Cache<RecordKey, Remembered>,
+    memo: HotCache<RecordKey, Remembered>,
 }
 
 /// A manifest in memory. Good for as long as its version is current, so nothing has to be known of puts that came between,
 /// or took effect after their callers went away.
-#[derive(Clone)]
 struct Remembered {
     /// Current before the manifest was read, which is therefore no older.
     version: RecordVersion,
@@ -51,13 +51,7 @@ pub(super) struct ManifestReader {
 
 impl Manifests {
     pub(super) fn new(disk: DiskTier) -> Self {
-        let weigh = |_: &RecordKey, remembered: &Remembered| {
-            let bytes =
-                size_of::<RecordKey>() + size_of::<Remembered>() + remembered.manifest.len();
-            u32::try_from(bytes).unwrap_or(u32::MAX)
-        };
-        let memo = Cache::builder().max_capacity(MEMO_BYTES).weigher(weigh).build();
-        Self { disk, memo }
+        Self { disk, memo: HotCache::new(MEMO_BYTES, REMEMBERED_BYTES as u64) }
     }
 
     /// Which of these blobs have a manifest, in their order; extends the lives of the manifests.
@@ -96,7 +90,7 @@ impl Manifests {
             let stored =
                 engine.settled(|engine| Some((engine.version(&key)?, engine.record(&key)?)));
             let Some((version, stored)) = stored.await else { return Ok(None) };
-            if let Some(known) = self.memo.get(&key).filter(|known| known.version == version) {
+            if let Some(known) = self.memo.get_if(&key, |known| known.version == version) {
                 return ManifestReader::new(known.payload(), hash.function()).await;
             }
             let whole = 0..stored.logical_size_bytes;
@@ -143,9 +137,15 @@ impl Manifests {
 }
 
 impl Remembered {
-    fn payload(self) -> Payload {
-        let size_bytes = self.manifest.len() as u64;
-        Payload::from_trusted_bytes(size_bytes, larder_disk::Encoding::Raw, self.manifest)
+    fn payload(&self) -> Payload {
+        let (size_bytes, manifest) = (self.manifest.len() as u64, self.manifest.clone());
+        Payload::from_trusted_bytes(size_bytes, larder_disk::Encoding::Raw, manifest)
+    }
+}
+
+impl HotValue for Remembered {
+    fn cost_bytes(&self) -> u64 {
+        (size_of::<RecordKey>() + size_of::<Self>() + self.manifest.len()) as u64
     }
 }
 
@@ -202,7 +202,7 @@ impl ManifestReader {
 impl fmt::Debug for Manifests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manifests")
-            .field("remembered", &self.memo.entry_count())
+            .field("remembered", &self.memo.stats().entries)
             .finish_non_exhaustive()
     }
 }
