@@ -1,13 +1,15 @@
 //! [`Coalesced`]: when many ask for one cold blob at once, or send it at once, one goes to the store behind.
 //!
 //! Only what is in memory is shared. A stream goes at its client's pace, and a stalled client must not hold up the
-//! others, so streams each make their own way.
+//! others, so streams each make their own way. So do puts of what is small: the engine stores it as it is, and once, however often it
+//! comes, so that sharing would cost more than it saves.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use larder_disk::STORED_PLAIN_BYTES;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -116,7 +118,7 @@ impl BlobStore for Coalesced {
         key: &BlobKey,
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
-        if payload.bytes().is_none() {
+        if payload.bytes().is_none_or(|bytes| bytes.len() <= STORED_PLAIN_BYTES) {
             return self.inner.put(cx, key, payload).await;
         }
         let (role, outcome) = self.puts.join(key, || self.inner.put(cx, key, payload)).await?;

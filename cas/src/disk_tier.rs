@@ -125,12 +125,13 @@ impl BlobStore for DiskTier {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         let record_key = key.record_key();
-        if self.engine.contains(&record_key) {
-            return Ok(PutOutcome::AlreadyPresent);
-        }
         let (encoding, size_bytes) = (payload.encoding(), payload.size_bytes());
         let small = |_: &&Bytes| size_bytes <= APPEND_BYTES;
         let Some(bytes) = payload.bytes().filter(small).cloned() else {
+            // The engine looks for the others itself.
+            if self.engine.contains(&record_key) {
+                return Ok(PutOutcome::AlreadyPresent);
+            }
             return upload(&self.engine, record_key, payload.into_raw().into_stream()).await;
         };
         let engine = Arc::clone(&self.engine);

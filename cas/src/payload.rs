@@ -9,14 +9,16 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use larder_disk::STORED_PLAIN_BYTES;
 
 use crate::{Encoding, StoreError, blocking, zstd_codec};
 
 /// The chunks of a payload in order, none empty; after an error nothing more comes.
 pub type PayloadStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// Below this a frame saves no packet.
-const WORTH_ENCODING_BYTES: usize = 512;
+/// Up to this size bytes are stored as they are, and sent so: encoding them anew for each reader would cost more than the packets that
+/// it saves.
+const SENT_PLAIN_BYTES: usize = STORED_PLAIN_BYTES;
 
 /// Verified bytes, or a verified stream that knows its size and its encoding.
 pub struct Payload {
@@ -103,12 +105,16 @@ impl Payload {
         }
     }
 
-    /// The same blob as one zstd stream.
+    /// The same blob as one zstd stream; what is small is not made smaller.
     #[must_use]
     pub fn into_zstd(self, level: i32) -> Self {
-        match self.encoding {
-            Encoding::Zstd => self,
-            Encoding::Raw => {
+        match (self.encoding, &self.body) {
+            (Encoding::Zstd, _) => self,
+            (Encoding::Raw, Body::Bytes(raw)) if raw.len() <= SENT_PLAIN_BYTES => {
+                let frame = zstd_codec::wrap(raw);
+                Self::from_trusted_bytes(self.size_bytes, Encoding::Zstd, frame)
+            }
+            (Encoding::Raw, _) => {
                 let size_bytes = self.size_bytes;
                 let encoded = zstd_codec::encode_stream(self.into_stream(), level);
                 Self::from_trusted_stream(size_bytes, Encoding::Zstd, encoded)
@@ -122,7 +128,7 @@ impl Payload {
         let (Encoding::Raw, Body::Bytes(raw)) = (self.encoding, &self.body) else {
             return Ok(self);
         };
-        if raw.len() < WORTH_ENCODING_BYTES {
+        if raw.len() <= SENT_PLAIN_BYTES {
             return Ok(self);
         }
         let (raw, size_bytes) = (raw.clone(), self.size_bytes);

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys};
@@ -18,6 +18,12 @@ pub const CHUNK_BYTES: usize = 128 * 1024;
 
 /// RFC 8878 asks decoders to support 8 MiB; clients that ask for more are refused.
 pub const MAX_WINDOW_LOG: u32 = 23;
+
+/// What a data frame begins with.
+const DATA_FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// In a frame's descriptor: its content is one piece, whose size is told.
+const SINGLE_SEGMENT: u8 = 1 << 5;
 
 /// zstd returns errors as negative sizes; this is `ZSTD_error_dstSize_tooSmall`, 70 since 1.3.1.
 const DESTINATION_TOO_SMALL: usize = 70_usize.wrapping_neg();
@@ -93,6 +99,28 @@ pub fn encode(raw: &[u8], level: i32) -> Bytes {
     frame.into()
 }
 
+/// A frame that holds `raw`, which is less than 64 KiB, as it is. RFC 8878, 3.1.1.
+pub(crate) fn wrap(raw: &[u8]) -> Bytes {
+    const TWO_BYTES_FOR_THE_SIZE: u8 = 1 << 6;
+    /// The sizes from here on are told less so much.
+    const OFFSET_OF_TWO_BYTES: u16 = 256;
+    const LAST_BLOCK: u32 = 1;
+    let size = u16::try_from(raw.len()).expect("the caller wraps what is small");
+    let mut frame = BytesMut::with_capacity(raw.len() + 10);
+    frame.put_slice(&DATA_FRAME);
+    if let Ok(size) = u8::try_from(size) {
+        frame.put_u8(SINGLE_SEGMENT);
+        frame.put_u8(size);
+    } else {
+        frame.put_u8(SINGLE_SEGMENT | TWO_BYTES_FOR_THE_SIZE);
+        frame.put_u16_le(size - OFFSET_OF_TWO_BYTES);
+    }
+    let block_header = (u32::from(size) << 3) | LAST_BLOCK;
+    frame.put_slice(&block_header.to_le_bytes()[..3]);
+    frame.put_slice(raw);
+    frame.freeze()
+}
+
 /// Why bytes do not decode to a blob of the size that was said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum DecodeError {
@@ -140,8 +168,6 @@ pub(crate) fn is_one_plain_frame(encoded: &[u8]) -> bool {
 
 /// The logarithm of the window that a data frame asks for, rounded down; `None` for other frames. RFC 8878, 3.1.1.1.
 fn window_log(frame: &[u8]) -> Option<u32> {
-    const DATA_FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
-    const SINGLE_SEGMENT: u8 = 1 << 5;
     let (magic, header) = frame.split_first_chunk::<4>()?;
     let (descriptor, header) = header.split_first()?;
     if *magic != DATA_FRAME {
@@ -366,6 +392,19 @@ mod tests {
         check_plain(&[&0x184D_2A50_u32.to_le_bytes()[..], &0_u32.to_le_bytes()].concat(), false);
         check_plain(b"", false);
         check_plain(b"not zstd at all", false);
+    }
+
+    #[test]
+    fn what_is_wrapped_is_one_plain_frame_of_any_size() {
+        for size in [0, 1, 255, 256, 257, 4_096, 65_535] {
+            let raw: Vec<u8> = (0..=250).cycle().take(size).collect();
+            let frame = wrap(&raw);
+            assert!(is_one_plain_frame(&frame), "{size}");
+            let told = zstd_safe::get_frame_content_size(&frame).expect("a frame");
+            assert_eq!(told, Some(size as u64));
+            assert_eq!(decode(&frame, size).expect("decodes")[..], raw);
+            assert_eq!(run(decode_chunked(&frame, 100)).expect("decodes"), raw);
+        }
     }
 
     proptest! {

@@ -185,7 +185,7 @@ async fn concurrent_reads_and_puts_of_one_blob_are_one_call() {
     let behind = Arc::new(Counting::default());
     let mut registry = Registry::default();
     let shared = Coalesced::new_in(Arc::clone(&behind) as Arc<dyn BlobStore>, &mut registry);
-    let keys = join_all((0..8).map(|_| put(&shared, 500))).await;
+    let keys = join_all((0..8).map(|_| put(&shared, 5_000))).await;
     assert_eq!(behind.calls(), (0, 0, 1));
     let reads = join_all(keys.iter().map(|key| get(&shared, key, ByteRange::ALL))).await;
     assert!(reads.iter().all(|read| *read == Some(blob_of(&keys[0]))));
@@ -204,6 +204,8 @@ async fn concurrent_reads_and_puts_of_one_blob_are_one_call() {
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }
+    join_all((0..3).map(|_| put(&shared, 500))).await;
+    assert_eq!(behind.calls(), (0, 4, 4), "a small put is cheaper than to share it");
 }
 
 #[tokio::test]

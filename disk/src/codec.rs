@@ -1,6 +1,6 @@
 //! Bodies: cutting content into frames, encoding them, and back.
 //!
-//! Whether a blob is stored raw or as zstd is decided once, on its first frame.
+//! Whether content is stored raw or as zstd is decided once, on its first frame; what is small is stored as it is.
 //! Source: docs/design/disk-format.md, "Body".
 
 use std::io::{self, IoSlice};
@@ -16,6 +16,9 @@ use crate::prologue::{
     Effect, Encoding, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, FrameEntry, Prologue, prologue_bytes,
 };
 
+/// Plain content up to this size is stored as it is: two thirds of a build's files, but 2 parts in 1,000 of their bytes, and a byte less
+/// on the disk costs several times as much CPU there as it does in large ones (docs/adr/0012-hot-path-of-writes.md).
+pub const STORED_PLAIN_BYTES: usize = 4 * 1024;
 /// zstd must save at least one part in this many of the first frame.
 const LEAST_GAIN: usize = 32;
 /// zstd's contexts are large; more than this many are not kept for reuse.
@@ -174,6 +177,9 @@ impl Body {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         let start = out.len();
+        if self.decided.is_none() && frame.len() <= STORED_PLAIN_BYTES {
+            self.decided = Some(Encoding::Raw);
+        }
         if self.is_raw() {
             out.extend_from_slice(frame);
         } else {

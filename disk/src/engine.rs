@@ -246,12 +246,12 @@ impl Engine {
         if key.expected_size_bytes().is_some_and(|expected| expected != size_bytes) {
             return Err(DiskError::SizeMismatch { key: key.clone(), actual_bytes: size_bytes });
         }
-        inventory.check_writable()?;
         let short = inventory.intern(key)?;
         let kind = key.kind();
         if kind == RecordKind::Blob && inventory.table.touch(&short, inventory.now_s()) {
             return Ok(Prepared::known(PutOutcome::AlreadyPresent));
         }
+        inventory.check_writable()?;
         let record = inventory
             .codec
             .encode(key, content, inventory.io.unix_ms())

@@ -57,7 +57,7 @@ mod version;
 mod window;
 
 pub use activity::{Activity, EngineState};
-pub use codec::Content;
+pub use codec::{Content, STORED_PLAIN_BYTES};
 pub use commit::{Commit, PutOutcome};
 pub use engine::{Engine, RecordInfo};
 pub use error::{DiskError, DiskErrorClass};
