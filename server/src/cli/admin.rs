@@ -2,12 +2,14 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
+use url::Url;
 
-use super::admin_client::{AdminClient, AdminError};
+use super::admin_client::{AdminClient, AdminError, admin_url};
 use super::top;
 use crate::config::ByteSize;
 
@@ -16,12 +18,6 @@ use crate::config::ByteSize;
 pub(super) enum AdminCommandError {
     #[error(transparent)]
     Client(#[from] AdminError),
-    #[error("--unused-for: {text:?} is not a duration such as 12h or 7days")]
-    Duration { text: String },
-    #[error("--to: {text:?} is not a size such as 10GiB")]
-    Size { text: String },
-    #[error("--interval: {text:?} is not a duration from 100ms on, such as 2s")]
-    Interval { text: String },
     /// The server began, and could not go on.
     #[error("the server could not go on: {text}")]
     Failed { text: String },
@@ -39,7 +35,10 @@ pub(super) fn commands() -> [Command; 6] {
     let config = Command::new("config").about("The configuration of a running server");
     [
         with_server(Command::new("stats").about("What a running server holds and has done")),
-        with_server(top::command()),
+        // It asks for what needs no role.
+        with_server(top::command()).mut_arg("token-file", |token| {
+            token.help("Holds a token; not needed for this command")
+        }),
         with_server(purge_command()),
         with_server(evict_command()),
         with_server(scrub_command()),
@@ -64,6 +63,7 @@ fn with_server(command: Command) -> Command {
         .long("admin")
         .value_name("URL")
         .default_value("http://127.0.0.1:8981")
+        .value_parser(admin_url)
         .help("The admin port of the server");
     let token = Arg::new("token-file")
         .long("token-file")
@@ -95,7 +95,10 @@ fn purge_command() -> Command {
             "Of this keyspace: an instance's name for its action results, '' for all blobs",
         ))
         .arg(text("kind", "KIND", "Only these").value_parser(["blobs", "action-results"]))
-        .arg(text("unused-for", "DURATION", "Not asked for in this time, such as 7days"))
+        .arg(
+            text("unused-for", "DURATION", "Not asked for in this time, such as 7days")
+                .value_parser(unused_for),
+        )
         .arg(
             Arg::new("everything")
                 .long("everything")
@@ -114,7 +117,22 @@ fn purge_command() -> Command {
 fn evict_command() -> Command {
     Command::new("evict")
         .about("Give up what the eviction policy would give up next, down to a size")
-        .arg(Arg::new("to").long("to").value_name("SIZE").required(true).help("Such as 10GiB"))
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .value_name("SIZE")
+                .required(true)
+                .value_parser(size)
+                .help("Such as 10GiB"),
+        )
+}
+
+fn unused_for(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "it is not a duration such as 12h or 7days")
+}
+
+fn size(text: &str) -> Result<ByteSize, &'static str> {
+    text.parse().map_err(|_| "it is not a size such as 10GiB")
 }
 
 fn scrub_command() -> Command {
@@ -125,7 +143,7 @@ fn scrub_command() -> Command {
 
 fn client(matches: &ArgMatches) -> Result<AdminClient, AdminError> {
     let path = |name: &str| matches.get_one::<PathBuf>(name).map(PathBuf::as_path);
-    let url = matches.get_one::<String>("admin").map_or("", String::as_str);
+    let url = matches.get_one::<Url>("admin").cloned().expect("it has a default");
     AdminClient::new(url, path("token-file"), path("ca-file"))
 }
 
@@ -151,9 +169,7 @@ fn purge(matches: &ArgMatches) -> Result<(), AdminCommandError> {
             order[name] = json!(text);
         }
     }
-    if let Some(text) = matches.get_one::<String>("unused-for") {
-        let duration = humantime::parse_duration(text);
-        let duration = duration.map_err(|_| AdminCommandError::Duration { text: text.clone() })?;
+    if let Some(duration) = matches.get_one::<Duration>("unused-for") {
         order["unused_for_s"] = json!(duration.as_secs());
     }
     carry_out(
@@ -165,10 +181,8 @@ fn purge(matches: &ArgMatches) -> Result<(), AdminCommandError> {
 }
 
 fn evict(matches: &ArgMatches) -> Result<(), AdminCommandError> {
-    let text = matches.get_one::<String>("to").cloned().unwrap_or_default();
-    let size: ByteSize =
-        text.parse().map_err(|_| AdminCommandError::Size { text: text.clone() })?;
-    let order = json!({ "to_bytes": size.as_bytes() });
+    let to = matches.get_one::<ByteSize>("to").copied().expect("it is required");
+    let order = json!({ "to_bytes": to.as_bytes() });
     carry_out(
         matches,
         "/admin/v1/evict",

@@ -33,6 +33,14 @@ pub(super) struct AdminClient {
     ca_file: Option<PathBuf>,
 }
 
+/// The address of an admin port.
+pub(super) fn admin_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok();
+    let url =
+        url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+    url.ok_or("it is no URL such as http://127.0.0.1:8981")
+}
+
 /// An answer that begins, and the connection that it comes through.
 struct Answer {
     response: Response<Incoming>,
@@ -42,8 +50,6 @@ struct Answer {
 /// What ends a question without an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AdminError {
-    #[error("--admin: {url:?} is no URL such as http://127.0.0.1:8981")]
-    Url { url: String },
     #[error("--token-file: {}", path.display())]
     TokenFile { path: PathBuf, source: io::Error },
     #[error("--token-file: {}: no token that fits into a header", path.display())]
@@ -68,16 +74,12 @@ pub(super) enum AdminError {
 impl AdminClient {
     /// Reads the token, if one is named.
     pub(super) fn new(
-        url: &str,
+        url: Url,
         token_file: Option<&Path>,
         ca_file: Option<&Path>,
     ) -> Result<Self, AdminError> {
-        let parsed = Url::parse(url).ok().filter(|parsed| {
-            matches!(parsed.scheme(), "http" | "https") && parsed.host_str().is_some()
-        });
-        let parsed = parsed.ok_or_else(|| AdminError::Url { url: url.to_owned() })?;
         let authorization = token_file.map(authorization).transpose()?;
-        Ok(Self { url: parsed, authorization, ca_file: ca_file.map(Path::to_owned) })
+        Ok(Self { url, authorization, ca_file: ca_file.map(Path::to_owned) })
     }
 
     /// One answer.

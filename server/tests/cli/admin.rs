@@ -6,6 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::running::{ABSENT, Running, check, get, home, larder, put_hello, text};
+use crate::terminal::Terminal;
 
 /// The words of a command to a running server.
 fn to_server(running: &Running, arguments: &[&str]) -> Output {
@@ -56,7 +57,9 @@ fn commands_ask_a_running_server() {
     assert!(said(&purged).starts_with("removed 1 records, "), "{}", said(&purged));
     check(&to_server(&running, &["evict", "--to=1GiB"]), 0, "");
     check(&to_server(&running, &["purge"]), 2, "--everything");
-    check(&to_server(&running, &["purge", "--unused-for=soon"]), 1, "is not a duration");
+    check(&to_server(&running, &["purge", "--unused-for=soon"]), 2, "is not a duration");
+    check(&to_server(&running, &["evict", "--to=much"]), 2, "is not a size");
+    check(&larder(&home, &["stats", "--admin=here"]).output().unwrap(), 2, "is no URL such as");
     let address = running.admin;
     drop(running);
     let nobody = larder(&home, &["stats", &format!("--admin=http://{address}")]).output().unwrap();
@@ -132,12 +135,30 @@ fn top_tells_what_is_asked_for() {
     assert_eq!(activity["tasks"][0]["misses"], 3.0, "{activity}");
     assert_eq!(activity["calls"].as_array().unwrap().len(), 2, "{activity}");
     assert!(activity["seconds"].as_f64().unwrap() >= 0.1, "{activity}");
-    check(&to_server(&running, &["top", "--interval=1ms"]), 1, "is not a duration from 100ms on");
+    for interval in ["1ms", "0s", "soon"] {
+        let refused = to_server(&running, &["top", &format!("--interval={interval}")]);
+        check(&refused, 2, "is not a duration from 100ms on");
+    }
     check(
         &to_server(&running, &["top", "--sort=colour"]),
         2,
         "possible values: misses, saved, rate, sent",
     );
+}
+
+#[test]
+fn top_waits_for_a_server_that_is_away() {
+    let home = home();
+    let running = Running::start(&home, &[]);
+    let admin = running.admin;
+    let url = format!("--admin=http://{admin}");
+    let terminal = Terminal::run(larder(&home, &["top", "--interval=100ms", &url]), (50, 80));
+    terminal.await_text("FOUND ");
+    drop(running);
+    terminal.await_text("away       the server has not answered for ");
+    let again = Running::start(&home, &[&format!("--admin-listen={admin}")]);
+    assert_eq!(again.admin, admin);
+    terminal.await_text("TASKS by misses");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod admin;
 mod life;
 mod running;
+mod terminal;
 
 use std::io::Write as _;
 use std::process::{Output, Stdio};

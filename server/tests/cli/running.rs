@@ -1,5 +1,6 @@
 //! [`Running`]: the binary while it serves, and what the tests ask it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
@@ -66,7 +67,11 @@ impl Running {
 
     /// The same without waiting; the addresses are not known then.
     pub(crate) fn spawn_only(mut command: Command) -> Self {
-        command.args(["--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"]);
+        command.arg("--listen=127.0.0.1:0");
+        let is_said = |arg: &OsStr| arg.to_string_lossy().starts_with("--admin-listen=");
+        if !command.get_args().any(is_said) {
+            command.arg("--admin-listen=127.0.0.1:0");
+        }
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = mpsc::channel();

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use self::activity::{Activity, Order};
 use self::sample::Sample;
-use self::table::{Room, lines};
+use self::table::{Room, lines, wrapped};
 use super::admin::AdminCommandError;
 use super::admin_client::{AdminClient, AdminError};
 
@@ -40,14 +40,16 @@ pub(super) fn command() -> Command {
         .about("What a running server does now, and for which kinds of task: what is hot, what misses")
         .after_help(
             "Rates are of the time between two looks, the numbers of tasks since the start of the server. A task is a \
-             tool and a mnemonic, as clients name them in RequestMetadata; calls without one are \"none\". Ends with Ctrl-C.",
+             tool and a mnemonic, as clients name them in RequestMetadata; calls without one are \"none\". A server that goes \
+             away is waited for. Ends with Ctrl-C. No role is needed: /metrics asks for none.",
         )
         .arg(
             Arg::new("interval")
                 .long("interval")
                 .value_name("DURATION")
                 .default_value("2s")
-                .help("Between two looks at the server"),
+                .value_parser(interval)
+                .help("Between two looks at the server, from 100ms on"),
         )
         .arg(
             Arg::new("sort")
@@ -65,35 +67,83 @@ pub(super) fn command() -> Command {
         )
 }
 
+fn interval(text: &str) -> Result<Duration, &'static str> {
+    let given = humantime::parse_duration(text).ok().filter(|given| *given >= INTERVAL_MIN);
+    given.ok_or("it is not a duration from 100ms on, such as 2s")
+}
+
 /// Shows what the server does.
 pub(super) fn run(matches: &ArgMatches, client: &AdminClient) -> Result<(), AdminCommandError> {
-    let text = matches.get_one::<String>("interval").map_or("", String::as_str);
-    let interval = humantime::parse_duration(text).ok().filter(|given| *given >= INTERVAL_MIN);
-    let interval = interval.ok_or_else(|| AdminCommandError::Interval { text: text.to_owned() })?;
+    let interval = matches.get_one::<Duration>("interval").copied().unwrap_or(INTERVAL_MIN);
     let order = matches.get_one::<Order>("sort").copied().unwrap_or(Order::Misses);
-    let mut earlier = take(client)?;
-    let mut activity = |after: Duration| {
-        wait(after);
-        let now = take(client)?;
-        let seconds = now.at.duration_since(earlier.at).as_secs_f64();
-        let activity = Activity::between(&earlier.sample, &now.sample, seconds, order);
-        earlier = now;
-        Ok::<_, AdminCommandError>(activity)
-    };
+    let earlier = take(client)?;
     if matches.get_flag("json") {
-        let line = serde_json::to_string(&activity(interval)?).map_err(io::Error::from)?;
+        let activity = after(interval, &earlier, client, order)?.1;
+        let line = serde_json::to_string(&activity).map_err(io::Error::from)?;
         writeln!(io::stdout(), "{line}")?;
         return Ok(());
     }
     if matches.get_flag("once") || !io::stdout().is_terminal() {
-        let lines = lines(&activity(interval)?, order, Room::Unbounded);
-        writeln!(io::stdout(), "{}", lines.join("\n"))?;
+        let activity = after(interval, &earlier, client, order)?.1;
+        writeln!(io::stdout(), "{}", lines(&activity, order, Room::Unbounded).join("\n"))?;
         return Ok(());
     }
-    draw(&lines(&activity(interval.min(FIRST_INTERVAL))?, order, screen()))?;
+    Ok(watch(client, earlier, interval, order)?)
+}
+
+/// Until Ctrl-C. A server that is away, as while it is started anew, is waited for.
+fn watch(
+    client: &AdminClient,
+    first: Taken,
+    interval: Duration,
+    order: Order,
+) -> Result<(), io::Error> {
+    let mut pause = interval.min(FIRST_INTERVAL);
+    let mut earlier = first;
     loop {
-        draw(&lines(&activity(interval)?, order, screen()))?;
+        match after(pause, &earlier, client, order) {
+            Ok((now, activity)) => {
+                draw(&lines(&activity, order, screen()))?;
+                (earlier, pause) = (now, interval);
+            }
+            Err(error) => {
+                let since = Instant::now();
+                // Rates are of the time that it is there.
+                earlier = loop {
+                    draw(&away(&error, since.elapsed()))?;
+                    wait(interval);
+                    if let Ok(back) = take(client) {
+                        break back;
+                    }
+                };
+                pause = interval.min(FIRST_INTERVAL);
+            }
+        }
     }
+}
+
+/// What stands there while no server answers.
+fn away(error: &AdminError, elapsed: Duration) -> Vec<String> {
+    let elapsed = humantime::format_duration(Duration::from_secs(elapsed.as_secs()));
+    let columns = match screen() {
+        Room::Screen { columns, .. } => columns,
+        Room::Unbounded => usize::MAX,
+    };
+    wrapped(&format!("away       the server has not answered for {elapsed}, {error}"), columns)
+}
+
+/// What happened in the time to come.
+fn after(
+    pause: Duration,
+    earlier: &Taken,
+    client: &AdminClient,
+    order: Order,
+) -> Result<(Taken, Activity), AdminError> {
+    wait(pause);
+    let now = take(client)?;
+    let seconds = now.at.duration_since(earlier.at).as_secs_f64();
+    let activity = Activity::between(&earlier.sample, &now.sample, seconds, order);
+    Ok((now, activity))
 }
 
 fn take(client: &AdminClient) -> Result<Taken, AdminError> {
