@@ -100,7 +100,7 @@ pub enum StartError {
     #[error(transparent)]
     Compose(ComposeError),
     /// No fetching from origins.
-    #[error(transparent)]
+    #[error("fetching from origins cannot be set up")]
     Origin(#[from] OriginError),
     /// No access log.
     #[error(transparent)]

@@ -57,6 +57,8 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
         runbook::check(&prometheus, &servers, lab.server(), &dir)
     });
     report.case(&format!("{NAME}/alerts"), || alerts(&prometheus));
+    report
+        .case(&format!("{NAME}/admin"), || runbook::check_admin_page(&larder, lab.server(), &dir));
     guarded.stop()?;
     larder.stop()
 }

@@ -19,6 +19,9 @@ use crate::process;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// What a server without settings has no metrics of.
+const OFF_BY_DEFAULT: [&str; 3] = ["larder_tls_", "larder_access_log_", "larder_otlp_"];
+
 /// A fenced block.
 #[derive(Debug, PartialEq)]
 struct Block {
@@ -30,14 +33,15 @@ struct Block {
 pub(super) struct Servers<'a> {
     /// As it is without settings.
     pub(super) plain: &'a Larder,
-    /// With what a page about access looks at.
+    /// With what pages about access, the access log and spans look at.
     pub(super) guarded: &'a Larder,
 }
 
 impl Servers<'_> {
     /// The one that a page is about.
     fn of(&self, page: &str) -> &Larder {
-        if page.contains("larder_tls_") { self.guarded } else { self.plain }
+        let is_off_by_default = OFF_BY_DEFAULT.iter().any(|metrics| page.contains(metrics));
+        if is_off_by_default { self.guarded } else { self.plain }
     }
 }
 
@@ -90,6 +94,39 @@ pub(super) fn check(
     expectations.at_least("queries", queries, 15);
     expectations.met()?;
     Ok(format!("{commands} commands print what the pages say, {queries} queries are understood"))
+}
+
+/// Runs each command of the page about the admin port against a server, which has nothing to lose.
+pub(super) fn check_admin_page(
+    larder: &Larder,
+    binary: &Path,
+    dir: &Path,
+) -> Result<String, CompatError> {
+    let (page, log) = (documents().join("admin.md"), dir.join("admin.log"));
+    let text = process::read(&page)?;
+    let mut commands = 0;
+    let shell_blocks = blocks(&text).into_iter().filter(|block| block.language == "sh");
+    for line in
+        shell_blocks.flat_map(|block| block.text.lines().map(str::to_owned).collect::<Vec<_>>())
+    {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        // As the page says it, but for where the server is.
+        let script =
+            format!("larder() {{ command larder \"$@\" --admin http://$ADMIN; }}\n{line}\n");
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-euc", &script])
+            .env("ADMIN", larder.admin().to_string())
+            .env("PATH", path_with(binary));
+        process::output(0, &mut shell, &log, LIMIT)?;
+        commands += 1;
+    }
+    let mut expectations = Expectations::of(&log);
+    expectations.at_least("commands", commands, 10);
+    expectations.met()?;
+    Ok(format!("{commands} commands of admin.md run"))
 }
 
 /// The directory of the binary under test comes first.

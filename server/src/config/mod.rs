@@ -223,6 +223,7 @@ impl Config {
             ("access_log.to", access_log.map(|access_log| access_log.to.show())),
             ("access_log.sample_ratio", access_log.map(|log| log.sample_ratio.show())),
             ("traces.endpoint", traces.map(|traces| traces.endpoint.show())),
+            ("traces.ca_file", traces.and_then(|of| of.ca_file.as_ref()).map(Value::show)),
             ("traces.protocol", traces.map(|traces| traces.protocol.show())),
             ("traces.sample_ratio", traces.map(|traces| traces.sample_ratio.show())),
         ];

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::check::Reader;
+use super::problem::Problem;
 use super::value::Value;
 
 /// Where the access log goes, and how much of it.
@@ -30,13 +31,15 @@ pub enum AccessLogTarget {
 pub struct TraceSettings {
     /// The collector.
     pub endpoint: Endpoint,
+    /// Authorities that are trusted besides the system's, where the endpoint is `https`.
+    pub ca_file: Option<PathBuf>,
     /// What it speaks.
     pub protocol: TraceProtocol,
     /// Of the requests whose client has not decided.
     pub sample_ratio: Ratio,
 }
 
-/// The base address of a collector: `http`, a host, and no more than a path.
+/// The base address of a collector: `http` or `https`, a host, and no more than a path.
 #[derive(Clone, Eq, PartialEq, Debug)]
 pub struct Endpoint(Url);
 
@@ -60,6 +63,11 @@ impl Endpoint {
     pub fn as_str(&self) -> &str {
         self.0.as_str().trim_end_matches('/')
     }
+
+    /// Whether what is sent there is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.0.scheme() == "https"
+    }
 }
 
 impl Ratio {
@@ -82,11 +90,20 @@ impl Reader {
 
     /// `None` where they are off, and where that has left a problem.
     pub(super) fn traces(&mut self) -> Option<TraceSettings> {
-        let endpoint = self.value_or("traces.endpoint", || None);
+        let endpoint: Option<Endpoint> = self.value_or("traces.endpoint", || None);
+        let ca_file = self.value_or("traces.ca_file", || None);
+        // A text that could not be read is a problem of its own.
+        let is_unread = endpoint.is_none() && self.is_said("traces.endpoint");
+        if ca_file.is_some() && !is_unread && !endpoint.as_ref().is_some_and(Endpoint::is_encrypted)
+        {
+            let missing = "a traces.endpoint with https";
+            self.problems.push(Problem::Needs { key: "traces.ca_file", missing });
+        }
         let protocol = self.value("traces.protocol");
         let sample_ratio = self.value("traces.sample_ratio");
         Some(TraceSettings {
             endpoint: endpoint?,
+            ca_file,
             protocol: protocol?,
             sample_ratio: sample_ratio?,
         })
@@ -116,13 +133,12 @@ impl Value for Endpoint {
 
     fn read(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
-        // Who sends to another machine has an agent beside the server for it, which has the keys as well.
-        let is_plain = url.scheme() == "http" && url.host().is_some();
+        let is_http = matches!(url.scheme(), "http" | "https") && url.host().is_some();
         let has_more = !url.username().is_empty()
             || url.password().is_some()
             || url.query().is_some()
             || url.fragment().is_some();
-        (is_plain && !has_more).then_some(Self(url))
+        (is_http && !has_more).then_some(Self(url))
     }
 
     fn show(&self) -> String {
@@ -228,7 +244,8 @@ mod tests {
             ("http://127.0.0.1:4317", Some("http://127.0.0.1:4317")),
             ("http://[::1]:4318/", Some("http://[::1]:4318")),
             ("http://agent:4318/v1/traces", Some("http://agent:4318/v1/traces")),
-            ("https://collector:4317", None),
+            ("https://collector:4317", Some("https://collector:4317")),
+            ("ftp://collector:4317", None),
             ("127.0.0.1:4317", None),
             ("http://user@host:1", None),
             ("http://host:1/?a", None),

@@ -407,9 +407,18 @@ pub const SETTINGS: &[Setting] = &[
         key: "traces.endpoint",
         value_name: "URL",
         fallback: Fallback::Off,
-        help: "The OpenTelemetry collector that spans are sent to, such as http://127.0.0.1:4317.",
-        advice: "Not encrypted: an agent on this machine takes them further. While it does not answer, \
-                 larder_otlp_dropped_spans_total grows and nothing waits.",
+        help: "The OpenTelemetry collector that spans are sent to, such as http://127.0.0.1:4317; https \
+               encrypts them.",
+        advice: "While it does not answer, larder_otlp_dropped_spans_total grows and nothing waits. It is \
+                 not told who sends: one that asks for a token needs an agent between.",
+    },
+    Setting {
+        key: "traces.ca_file",
+        value_name: "FILE",
+        fallback: Fallback::Off,
+        help: "Certificates of authorities, as PEM, that are trusted for an https traces.endpoint \
+               besides the system's.",
+        advice: "Read at the start only.",
     },
     Setting {
         key: "traces.protocol",

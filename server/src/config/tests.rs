@@ -352,7 +352,8 @@ fn what_is_shown_checks_to_the_same() {
         ("auth.certificates", "write"),
         ("auth.header", "x-api-key"),
         ("access_log.to", "stderr"),
-        ("traces.endpoint", "http://127.0.0.1:4318/v1/traces"),
+        ("traces.endpoint", "https://127.0.0.1:4318/v1/traces"),
+        ("traces.ca_file", "/etc/ssl/own.pem"),
         ("traces.protocol", "http"),
     ]))
     .unwrap();

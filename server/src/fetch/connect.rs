@@ -117,6 +117,11 @@ impl Connector {
 
 /// Trusts the system's authorities, and those in `ca_file`.
 pub(crate) fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, OriginError> {
+    Ok(TlsConnector::from(Arc::new(tls_config(trusted(ca_file)?)?)))
+}
+
+/// The system's authorities, and those in `ca_file`.
+pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, OriginError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     let (trusted, _) = roots.add_parsable_certificates(system.certs);
@@ -131,16 +136,20 @@ pub(crate) fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, Orig
         let errors = system.errors;
         tracing::warn!(
             ?errors,
-            "the system has no trusted certificates: nothing is fetched over https"
+            "the system has no trusted certificates: nothing is had over https"
         );
     }
+    Ok(roots)
+}
+
+/// For who calls somebody over TLS.
+pub(crate) fn tls_config(roots: RootCertStore) -> Result<ClientConfig, OriginError> {
     // Named, since another crate of the program could choose another provider for all.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+        .with_no_client_auth())
 }
 
 /// The addresses that may be connected to, or what kind the first one is if none may.

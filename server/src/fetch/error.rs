@@ -208,8 +208,8 @@ impl FetchFault {
 /// Why origins cannot be asked at all.
 #[derive(Debug, Error)]
 pub enum OriginError {
-    /// The file of `fetch.ca_file` cannot be used.
-    #[error("fetch.ca_file: {}: {source}", path.display())]
+    /// A file of authorities cannot be used; who names it says which setting it is.
+    #[error("{}: {source}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,

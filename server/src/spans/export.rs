@@ -8,17 +8,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use hyper_rustls::HttpsConnectorBuilder;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
 use opentelemetry_otlp::{
     ExporterBuildError, SpanExporter, WithExportConfig as _, WithHttpConfig as _,
+    WithTonicConfig as _,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     SdkTracerProvider, Span, SpanData, SpanExporter as _, SpanProcessor,
 };
+use rustls::RootCertStore;
 use tokio::runtime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
@@ -31,6 +35,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{REQUEST, TIER};
 use crate::config::{TraceProtocol, TraceSettings};
+use crate::fetch::{OriginError, tls_config, trusted};
 use crate::telemetry::OutletCounts;
 
 /// What waits for the collector: a few MiB.
@@ -53,6 +58,9 @@ pub enum SpanExportError {
     /// The address is refused.
     #[error("traces.endpoint")]
     Exporter(#[from] ExporterBuildError),
+    /// Whom to trust cannot be read.
+    #[error("traces.ca_file")]
+    Trust(#[source] OriginError),
 }
 
 /// Sends spans. What is left is sent when this is dropped, within three seconds.
@@ -136,21 +144,34 @@ where
         .with_filter(ours)
 }
 
-fn exporter(settings: &TraceSettings) -> Result<SpanExporter, ExporterBuildError> {
+fn exporter(settings: &TraceSettings) -> Result<SpanExporter, SpanExportError> {
     let address = settings.endpoint.as_str();
-    match settings.protocol {
-        TraceProtocol::Grpc => SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(address)
-            .with_timeout(EXPORT_WITHIN)
-            .build(),
-        TraceProtocol::Http => SpanExporter::builder()
-            .with_http()
-            .with_http_client(HyperClient::with_default_connector(EXPORT_WITHIN, None))
-            .with_endpoint(traces_url(address))
-            .with_timeout(EXPORT_WITHIN)
-            .build(),
-    }
+    // Read only where it matters: without authorities a warning is logged.
+    let roots = settings.endpoint.is_encrypted().then(|| trusted(settings.ca_file.as_deref()));
+    let roots = roots.transpose().map_err(SpanExportError::Trust)?;
+    Ok(match settings.protocol {
+        TraceProtocol::Grpc => {
+            let mut builder = SpanExporter::builder().with_tonic();
+            if let Some(RootCertStore { roots }) = roots {
+                builder = builder.with_tls_config(ClientTlsConfig::new().trust_anchors(roots));
+            }
+            builder.with_endpoint(address).with_timeout(EXPORT_WITHIN).build()?
+        }
+        TraceProtocol::Http => {
+            let tls = tls_config(roots.unwrap_or_else(RootCertStore::empty));
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(tls.map_err(SpanExportError::Trust)?)
+                .https_or_http()
+                .enable_http1()
+                .build();
+            SpanExporter::builder()
+                .with_http()
+                .with_http_client(HyperClient::new(connector, EXPORT_WITHIN, None))
+                .with_endpoint(traces_url(address))
+                .with_timeout(EXPORT_WITHIN)
+                .build()?
+        }
+    })
 }
 
 /// Where OTLP over HTTP takes spans, unless a path says otherwise.
@@ -259,6 +280,7 @@ mod tests {
         for (address, expect) in [
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
             ("http://agent:80/otlp/v1/traces", "http://agent:80/otlp/v1/traces"),
+            ("https://collector:4318", "https://collector:4318/v1/traces"),
         ] {
             assert_eq!(traces_url(address), expect);
         }

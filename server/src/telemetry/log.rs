@@ -125,10 +125,10 @@ impl LogControl {
     }
 }
 
-/// The engine says what becomes of its index; sled's own lines about a full disk are ERRORs without end. A level that names
-/// sled counts nevertheless.
+/// The engine says what becomes of its index; sled's own lines about a full disk are ERRORs without end. What breaks
+/// off a handshake is counted, and rustls would have a warning for each. A level that names these counts nevertheless.
 fn filter(level: &LogFilter) -> Result<EnvFilter, LogError> {
-    Ok(EnvFilter::builder().parse(format!("sled=off,{TIER}=off,{}", level.as_str()))?)
+    Ok(EnvFilter::builder().parse(format!("sled=off,rustls=error,{TIER}=off,{}", level.as_str()))?)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

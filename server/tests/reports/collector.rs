@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,15 +21,30 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::runtime;
+use tokio_rustls::TlsAcceptor;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// What it speaks.
 #[derive(Copy, Clone, Debug)]
 pub(crate) enum Speaks {
     Grpc,
     Http,
+    GrpcOverTls,
+    HttpOverTls,
 }
+
+/// Who has signed its certificate.
+pub(crate) const CA_FILE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/tests/service/tls/ca.pem");
+/// Of `localhost`.
+const CERT: &[u8] = include_bytes!("../../../testkit/tests/service/tls/server.pem");
+const KEY: &[u8] = include_bytes!("../../../testkit/tests/service/tls/server.key");
 
 /// Collects spans until it is dropped, on a thread that ends with the process.
 pub(crate) struct Collector {
@@ -46,8 +61,14 @@ impl Collector {
         thread::spawn(move || {
             runtime.block_on(async {
                 match speaks {
-                    Speaks::Grpc => serve_grpc(listener, sender).await,
-                    Speaks::Http => serve_http(listener, sender).await,
+                    Speaks::Grpc => serve_grpc(Server::builder(), listener, sender).await,
+                    Speaks::GrpcOverTls => {
+                        let tls = ServerTlsConfig::new().identity(Identity::from_pem(CERT, KEY));
+                        let server = Server::builder().tls_config(tls).unwrap();
+                        serve_grpc(server, listener, sender).await;
+                    }
+                    Speaks::Http => serve_http(None, listener, sender).await,
+                    Speaks::HttpOverTls => serve_http(Some(acceptor()), listener, sender).await,
                 }
             });
         });
@@ -106,28 +127,62 @@ impl TraceService for Receiver {
     }
 }
 
-async fn serve_grpc(listener: TcpListener, sender: mpsc::Sender<ExportTraceServiceRequest>) {
-    let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    let service = TraceServiceServer::new(Receiver(sender));
-    let server = tonic::transport::Server::builder().add_service(service);
+async fn serve_grpc(
+    mut server: Server,
+    listener: TcpListener,
+    sender: mpsc::Sender<ExportTraceServiceRequest>,
+) {
+    let incoming = TcpIncoming::from(listener);
+    let server = server.add_service(TraceServiceServer::new(Receiver(sender)));
     server.serve_with_incoming(incoming).await.unwrap();
 }
 
-async fn serve_http(listener: TcpListener, sender: mpsc::Sender<ExportTraceServiceRequest>) {
+fn acceptor() -> TlsAcceptor {
+    let certificates = CertificateDer::pem_slice_iter(CERT).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve_http(
+    tls: Option<TlsAcceptor>,
+    listener: TcpListener,
+    sender: mpsc::Sender<ExportTraceServiceRequest>,
+) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        let service = service_fn(|request: Request<Incoming>| async {
-            assert_eq!(request.uri().path(), "/v1/traces");
-            assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-protobuf");
-            let body = request.into_body().collect().await.unwrap().to_bytes();
-            let export = ExportTraceServiceRequest::decode(body).unwrap();
-            let _gone = sender.send(export);
-            let mut response = Response::new(Full::new(Bytes::new()));
-            *response.status_mut() = StatusCode::OK;
-            Ok::<_, Infallible>(response)
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service);
-        connection.await.unwrap();
+        match &tls {
+            None => exchange(TokioIo::new(stream), &sender).await,
+            // Who does not trust it breaks off.
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    exchange(TokioIo::new(stream), &sender).await;
+                }
+            }
+        }
     }
+}
+
+async fn exchange<I>(io: I, sender: &mpsc::Sender<ExportTraceServiceRequest>)
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let service = service_fn(|request: Request<Incoming>| async {
+        assert_eq!(request.uri().path(), "/v1/traces");
+        assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-protobuf");
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let export = ExportTraceServiceRequest::decode(body).unwrap();
+        let _gone = sender.send(export);
+        let mut response = Response::new(Full::new(Bytes::new()));
+        *response.status_mut() = StatusCode::OK;
+        Ok::<_, Infallible>(response)
+    });
+    // A process that ends may end its connection without a word of TLS.
+    let _ended = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
 }

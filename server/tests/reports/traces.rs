@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use larder_protos::asset::{FetchBlobRequest, PushBlobRequest};
@@ -12,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use tokio::runtime::Builder;
 use tonic::transport::Channel;
 
-use crate::collector::{Collector, Speaks, text};
+use crate::collector::{CA_FILE, Collector, Speaks, text};
 use crate::larder::{HELLO, Larder};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -94,6 +95,49 @@ fn over_grpc() {
 #[test]
 fn over_http() {
     check_sampled_by_the_client(Speaks::Http, "http");
+}
+
+/// To one whose certificate an authority of ours has signed, or of whom nobody knows.
+fn over_tls(collector: &Collector, protocol: &str) -> Vec<String> {
+    vec![
+        format!("--traces-endpoint=https://localhost:{}", collector.address.port()),
+        format!("--traces-protocol={protocol}"),
+        sampled_all(),
+    ]
+}
+
+#[test]
+fn over_tls_to_whom_is_trusted_alone() {
+    for (speaks, protocol) in [(Speaks::GrpcOverTls, "grpc"), (Speaks::HttpOverTls, "http")] {
+        let collector = Collector::start(speaks);
+        let stranger = over_tls(&collector, protocol);
+        let trusted = [&stranger[..], &[format!("--traces-ca-file={CA_FILE}")]].concat();
+        let mut larder = Larder::start(&stranger);
+        assert_eq!(larder.put_hello(""), 200);
+        let refused = larder.event("the collector takes no spans");
+        assert!(refused["failure"].as_str().is_some_and(|text| !text.is_empty()), "{refused}");
+        assert_eq!(larder.stop().0, Some(0));
+        assert!(collector.is_empty(), "{protocol}");
+
+        let mut larder = Larder::start(&trusted);
+        assert_eq!(larder.put_hello(""), 200);
+        assert_eq!(larder.stop().0, Some(0));
+        let spans = collector.spans(1);
+        assert!(spans.iter().any(|span| span.name == "http/PUT"), "{protocol}: {spans:#?}");
+    }
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_said() {
+    let collector = Collector::start(Speaks::GrpcOverTls);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+    command
+        .args(["serve", "--traces-ca-file=/nonexistent/ca.pem"])
+        .args(over_tls(&collector, "grpc"));
+    let output = command.env_clear().output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("traces.ca_file: /nonexistent/ca.pem: "), "{stderr}");
 }
 
 #[test]
