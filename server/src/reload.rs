@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::admin::Operations;
+use crate::auth::Orderer;
 use crate::config::{Config, Problems};
 use crate::guard::Guard;
 use crate::telemetry::LogControl;
@@ -45,6 +46,35 @@ pub(crate) struct Reload {
     running: Mutex<Config>,
 }
 
+impl Reloaded {
+    fn log(&self, by: &Orderer) {
+        let (caller, peer) = (by.name(), by.address());
+        let joined = |items: &[String]| (!items.is_empty()).then(|| items.join(", "));
+        let (changed, needs_restart) = (joined(&self.changed), joined(&self.needs_restart));
+        if self.problems.is_empty() {
+            tracing::info!(
+                order = "reload",
+                caller,
+                peer,
+                changed,
+                needs_restart,
+                "configuration read again"
+            );
+        } else {
+            let problems = self.problems.join("; ");
+            tracing::warn!(
+                order = "reload",
+                caller,
+                peer,
+                changed,
+                needs_restart,
+                problems,
+                "configuration not taken over as it is"
+            );
+        }
+    }
+}
+
 impl Again {
     /// Nothing but what the server was started with.
     pub fn nothing(config: &Config) -> Self {
@@ -58,8 +88,8 @@ impl Reload {
         Self { again, guard, operations, running: Mutex::new(config.clone()) }
     }
 
-    /// Reads all again. Reads files.
-    pub(crate) fn run(&self) -> Reloaded {
+    /// Reads all again, and tells the log what came of it. Reads files.
+    pub(crate) fn run(&self, by: &Orderer) -> Reloaded {
         let mut reloaded = Reloaded::default();
         for (what, outcome) in self.guard.refresh() {
             match outcome {
@@ -68,17 +98,17 @@ impl Reload {
             }
         }
         let mut running = self.running.lock();
-        let wanted = match (self.again.config)() {
-            Ok(wanted) => wanted,
+        match (self.again.config)() {
+            Ok(wanted) => {
+                self.take_over(&mut running, &wanted, &mut reloaded);
+                let differing = differing(&running, &wanted);
+                reloaded.needs_restart = differing.into_iter().map(str::to_owned).collect();
+            }
             Err(Problems(problems)) => {
                 reloaded.problems.extend(problems.iter().map(ToString::to_string));
-                return reloaded;
             }
-        };
-        self.take_over(&mut running, &wanted, &mut reloaded);
-        let differing = differing(&running, &wanted);
-        reloaded.needs_restart = differing.into_iter().map(str::to_owned).collect();
-        tracing::info!(?reloaded, "configuration read again");
+        }
+        reloaded.log(by);
         reloaded
     }
 

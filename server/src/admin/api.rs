@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::operations::{EvictOrder, Operations, OrderError, PurgeOrder, ScrubOrder, Step};
 use super::{Admin, StoreView};
+use crate::auth::Orderer;
 use crate::telemetry::BoxError;
 
 const JSON_LINES: &str = "application/x-ndjson";
@@ -36,14 +37,28 @@ impl From<OrderError> for Refused {
     }
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (code, text) = match self {
+impl Refused {
+    fn code_and_text(&self) -> (StatusCode, String) {
+        match self {
             Self::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned()),
             Self::Order(error @ OrderError::Busy) => (StatusCode::CONFLICT, error.to_string()),
             Self::Order(error) => (StatusCode::BAD_REQUEST, error.to_string()),
             Self::FromBrowser => (StatusCode::FORBIDDEN, "not from a page in a browser".to_owned()),
-        };
+        }
+    }
+
+    /// Says in the log whose order came to nothing.
+    fn logged(self, order: &'static str, by: &Orderer) -> Self {
+        let (_, reason) = self.code_and_text();
+        let (caller, peer) = (by.name(), by.address());
+        tracing::info!(order, caller, peer, reason, "an admin's order is refused");
+        self
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (code, text) = self.code_and_text();
         (code, format!("{text}\n")).into_response()
     }
 }
@@ -99,33 +114,43 @@ async fn stats(State(admin): State<Arc<Admin>>) -> Result<Response, Refused> {
 
 async fn purge(
     State(admin): State<Arc<Admin>>,
+    by: Orderer,
     headers: HeaderMap,
     Json(order): Json<PurgeOrder>,
 ) -> Result<Response, Refused> {
-    Ok(lines(operations(&admin, &headers)?.purge(order)?))
+    let steps = operations(&admin, &headers).and_then(|known| Ok(known.purge(&by, &order)?));
+    Ok(lines(steps.map_err(|refused| refused.logged("purge", &by))?))
 }
 
 async fn evict(
     State(admin): State<Arc<Admin>>,
+    by: Orderer,
     headers: HeaderMap,
     Json(order): Json<EvictOrder>,
 ) -> Result<Response, Refused> {
-    Ok(lines(operations(&admin, &headers)?.evict(&order)?))
+    let steps = operations(&admin, &headers).and_then(|known| Ok(known.evict(&by, &order)?));
+    Ok(lines(steps.map_err(|refused| refused.logged("evict", &by))?))
 }
 
 async fn scrub(
     State(admin): State<Arc<Admin>>,
+    by: Orderer,
     headers: HeaderMap,
     Json(order): Json<ScrubOrder>,
 ) -> Result<Response, Refused> {
-    operations(&admin, &headers)?.scrub(&order)?;
+    let done = operations(&admin, &headers).and_then(|known| Ok(known.scrub(&by, &order)?));
+    done.map_err(|refused| refused.logged("scrub", &by))?;
     Ok(Json((store(&admin)?.usage)().scrub).into_response())
 }
 
-async fn reload(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Result<Response, Refused> {
-    operations(&admin, &headers)?;
+async fn reload(
+    State(admin): State<Arc<Admin>>,
+    by: Orderer,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    operations(&admin, &headers).map_err(|refused| refused.logged("reload", &by))?;
     let reloaded =
-        tokio::task::spawn_blocking(move || admin.store.get().map(|store| store.reload.run()));
+        tokio::task::spawn_blocking(move || admin.store.get().map(|store| store.reload.run(&by)));
     match reloaded.await.ok().flatten() {
         Some(reloaded) => Ok(Json(reloaded).into_response()),
         None => Err(Refused::Starting),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_cas::{BlobKey, Keyspace, StoreError};
-use larder_disk::{DiskError, GoOn, PurgeRule, RecordKey, RecordKind};
+use larder_disk::{DiskError, GoOn, PurgeRule, RecordKey, RecordKind, Usage};
 use larder_protos::{Digest, DigestFunction, Hash};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use crate::auth::Orderer;
 use crate::compose::Stacks;
 use crate::config::ByteSize;
 
@@ -116,16 +117,16 @@ enum Purge {
 }
 
 impl PurgeOrder {
-    fn check(self) -> Result<Purge, OrderError> {
+    fn check(&self) -> Result<Purge, OrderError> {
         let keyspace = self.keyspace.as_deref().map(Keyspace::new).transpose()?;
-        if let Some(hash) = self.hash {
+        if let Some(hash) = &self.hash {
             if self.kind.is_some() || self.unused_for_s.is_some() || self.everything {
                 return Err(OrderError::HashAlone);
             }
-            let parse = |function| Hash::parse(function, &hash).ok();
+            let parse = |function| Hash::parse(function, hash).ok();
             let hashes: Vec<_> = DigestFunction::ALL.into_iter().filter_map(parse).collect();
             if hashes.is_empty() {
-                return Err(OrderError::Hash { hash });
+                return Err(OrderError::Hash { hash: hash.clone() });
             }
             let keyspace = match keyspace {
                 Some(keyspace) => keyspace,
@@ -155,29 +156,71 @@ impl Operations {
     }
 
     /// Purges on a thread of its own; the steps end with one that is not `running`. Who drops the receiver ends it.
-    pub fn purge(&self, order: PurgeOrder) -> Result<mpsc::Receiver<Step>, OrderError> {
+    pub fn purge(
+        &self,
+        by: &Orderer,
+        order: &PurgeOrder,
+    ) -> Result<mpsc::Receiver<Step>, OrderError> {
         let purge = order.check()?;
-        tracing::info!("purging on an admin's order");
-        self.carry_out(move |operations, steps| match purge {
+        let place = self.place()?;
+        let PurgeOrder { hash, keyspace, kind, unused_for_s, everything } = order;
+        tracing::info!(
+            order = "purge",
+            caller = by.name(),
+            peer = by.address(),
+            hash,
+            keyspace,
+            kind,
+            unused_for_s,
+            everything,
+            "an admin's order begins"
+        );
+        Ok(self.carry_out("purge", by, place, move |operations, steps| match purge {
             Purge::Named { keyspace, hashes } => operations.purge_named(&keyspace, &hashes),
             Purge::Rule(rule) => operations.purge_rule(&rule, steps),
-        })
+        }))
     }
 
     /// Shrinks the store, as [`Self::purge`] does its work.
-    pub fn evict(&self, order: &EvictOrder) -> Result<mpsc::Receiver<Step>, OrderError> {
+    pub fn evict(
+        &self,
+        by: &Orderer,
+        order: &EvictOrder,
+    ) -> Result<mpsc::Receiver<Step>, OrderError> {
+        let place = self.place()?;
         let to_bytes = order.to_bytes;
-        tracing::info!(to = %ByteSize::bytes(to_bytes), "evicting on an admin's order");
-        self.carry_out(move |operations, steps| operations.shrink(to_bytes, steps))
+        tracing::info!(
+            order = "evict",
+            caller = by.name(),
+            peer = by.address(),
+            to_bytes,
+            "an admin's order begins"
+        );
+        Ok(self.carry_out("evict", by, place, move |operations, steps| {
+            operations.shrink(to_bytes, steps)
+        }))
     }
 
     /// Starts or stops the scrub.
-    pub fn scrub(&self, order: &ScrubOrder) -> Result<(), OrderError> {
+    pub fn scrub(&self, by: &Orderer, order: &ScrubOrder) -> Result<(), OrderError> {
         let scrub = self.stacks.engine().scrub().ok_or(OrderError::NoScrub)?;
-        match order {
-            ScrubOrder::Start => scrub.begin(),
-            ScrubOrder::Stop => scrub.halt(),
-        }
+        let action = match order {
+            ScrubOrder::Start => {
+                scrub.begin();
+                "start"
+            }
+            ScrubOrder::Stop => {
+                scrub.halt();
+                "stop"
+            }
+        };
+        tracing::info!(
+            order = "scrub",
+            caller = by.name(),
+            peer = by.address(),
+            action,
+            "an admin's order is through"
+        );
         Ok(())
     }
 
@@ -192,13 +235,19 @@ impl Operations {
         }
     }
 
+    fn place(&self) -> Result<OwnedSemaphorePermit, OrderError> {
+        Arc::clone(&self.one).try_acquire_owned().map_err(|_| OrderError::Busy)
+    }
+
     fn carry_out(
         &self,
+        order: &'static str,
+        by: &Orderer,
+        place: OwnedSemaphorePermit,
         work: impl FnOnce(&Self, &mpsc::Sender<Step>) -> Result<Step, StoreError> + Send + 'static,
-    ) -> Result<mpsc::Receiver<Step>, OrderError> {
-        let place = Arc::clone(&self.one).try_acquire_owned().map_err(|_| OrderError::Busy)?;
+    ) -> mpsc::Receiver<Step> {
         let (steps, receiver) = mpsc::channel(STEPS_MAX);
-        let operations = self.clone();
+        let (operations, by) = (self.clone(), by.clone());
         // Ends with its receiver, which the answer owns, at the latest.
         tokio::task::spawn_blocking(move || {
             let _place = place;
@@ -209,11 +258,10 @@ impl Operations {
             });
             // What went must not be served from memory; the chore that watches memory gives the limit back within a second.
             operations.stacks.hot().set_limit(0);
-            let Step { records, bytes, skipped_records, ref error, .. } = last;
-            tracing::info!(records, bytes, skipped_records, error, "an admin's order is through");
+            log_end(order, &by, &last, steps.is_closed());
             let _gone = steps.blocking_send(last);
         });
-        Ok(receiver)
+        receiver
     }
 
     fn purge_named(&self, keyspace: &Keyspace, hashes: &[Hash]) -> Result<Step, StoreError> {
@@ -265,20 +313,18 @@ impl Operations {
 
     fn shrink(&self, to_bytes: u64, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
         let engine = self.stacks.engine();
-        let taken = || {
-            let usage = engine.usage();
-            (usage.stored_bytes + usage.dead_bytes, usage.records)
-        };
-        let (first_bytes, first_records) = taken();
+        let taken = |usage: &Usage| usage.stored_bytes + usage.dead_bytes;
+        let first = engine.usage();
+        // What went is counted where it goes: clients store meanwhile, and after a start what is there is still being counted.
         let step = |state: &'static str| {
-            let (bytes, records) = taken();
-            let gone_bytes = first_bytes.saturating_sub(bytes);
+            let now = engine.usage();
+            let done = taken(&first).saturating_sub(taken(&now));
             Step {
                 state,
-                done: gone_bytes,
-                total: first_bytes.saturating_sub(to_bytes).max(gone_bytes),
-                records: first_records.saturating_sub(records),
-                bytes: gone_bytes,
+                done,
+                total: taken(&first).saturating_sub(to_bytes).max(done),
+                records: now.evictions - first.evictions,
+                bytes: now.evicted_bytes - first.evicted_bytes,
                 ..Step::default()
             }
         };
@@ -287,7 +333,34 @@ impl Operations {
                 break;
             }
         }
-        Ok(step("done"))
+        let last = step("done");
+        // Headers of what is still open stay.
+        Ok(Step { total: last.done, ..last })
+    }
+}
+
+/// What an order came to. Who has gone away has broken it off, unless it was through by then.
+fn log_end(order: &'static str, by: &Orderer, last: &Step, is_abandoned: bool) {
+    let Step { state, records, bytes, skipped_records, error, .. } = last;
+    if let Some(error) = error {
+        tracing::warn!(
+            order,
+            caller = by.name(),
+            peer = by.address(),
+            error,
+            "an admin's order failed"
+        );
+    } else {
+        tracing::info!(
+            order,
+            caller = by.name(),
+            peer = by.address(),
+            state = if is_abandoned { "broken off" } else { state },
+            records,
+            bytes,
+            skipped_records,
+            "an admin's order is through"
+        );
     }
 }
 

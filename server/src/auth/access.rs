@@ -50,8 +50,13 @@ struct Asked {
 }
 
 /// What a request may do; an extension of it.
-#[derive(Copy, Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Granted(pub(crate) Option<Role>);
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Granted {
+    /// `None`: what needs none.
+    role: Option<Role>,
+    /// Who gives an admin's order; of others nobody need know.
+    pub(super) admin: Option<Arc<str>>,
+}
 
 /// What the headers decide.
 #[derive(Debug)]
@@ -74,9 +79,14 @@ pub(super) struct PasswordCheck {
 }
 
 impl Granted {
+    /// What `role` lets do.
+    fn to(role: Role) -> Self {
+        Self { role: Some(role), admin: None }
+    }
+
     /// Whether it lets do what needs `role`.
-    pub(crate) fn is_at_least(self, role: Role) -> bool {
-        self.0.is_some_and(|granted| granted >= role)
+    pub(crate) fn is_at_least(&self, role: Role) -> bool {
+        self.role.is_some_and(|granted| granted >= role)
     }
 }
 
@@ -123,13 +133,13 @@ impl Access {
     }
 
     pub(super) fn judge<B>(&self, request: &Request<B>, need: Need) -> Verdict {
-        let Need::Role(need) = need else { return Verdict::Granted(Granted(None)) };
+        let Need::Role(need) = need else { return Verdict::Granted(Granted::default()) };
         let peer = request.extensions().get::<Arc<Peer>>();
         let Some(asked) = &self.asked else {
             // What only an admin may do needs somebody on this machine.
             let is_local = peer.is_some_and(|peer| peer.is_local());
             return match if is_local { Role::Admin } else { Role::Write } {
-                role if role >= need => Verdict::Granted(Granted(Some(role))),
+                role if role >= need => Verdict::Granted(Granted::to(role)),
                 _ => Verdict::Refused(Refusal::NotLocal),
             };
         };
@@ -184,7 +194,7 @@ impl Asked {
             }
         }
         match self.anonymous {
-            Some(role) if role >= need => Verdict::Granted(Granted(Some(role))),
+            Some(role) if role >= need => Verdict::Granted(Granted::to(role)),
             // Who says who he is may do more.
             Some(_) | None => Verdict::Refused(Refusal::Missing),
         }
@@ -221,7 +231,9 @@ impl Asked {
 
 fn held(identity: &Identity, need: Role) -> Verdict {
     if identity.role >= need {
-        return Verdict::Granted(Granted(Some(identity.role)));
+        // A count that all workers share is touched for orders alone.
+        let admin = (need == Role::Admin).then(|| Arc::clone(&identity.name));
+        return Verdict::Granted(Granted { role: Some(identity.role), admin });
     }
     let (name, role) = (Arc::clone(&identity.name), identity.role);
     Verdict::Refused(Refusal::Denied { name, role, need })

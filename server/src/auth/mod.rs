@@ -8,6 +8,7 @@ mod authorized;
 mod certificate;
 mod credentials;
 mod guesses;
+mod orderer;
 mod peer;
 mod presented;
 mod refusal;
@@ -24,6 +25,7 @@ pub(crate) use self::credentials::name_of;
 pub use self::credentials::{
     Credentials, CredentialsError, CredentialsFile, Identity, LineError, open_credentials,
 };
+pub use self::orderer::Orderer;
 pub use self::peer::{Peer, WithPeer};
 pub use self::refusal::{Refusal, RefusalCounts};
 pub use self::role::Role;

@@ -65,14 +65,25 @@ impl Refusal {
         }
     }
 
-    /// What somebody who guesses leaves behind; the rest is of no interest to operators.
+    /// What somebody who guesses leaves behind, and who is no admin and acts as one; the rest is of no interest to operators.
     pub(super) fn log(&self, peer: Option<&Arc<Peer>>) {
         static GUESSES: Throttle = Throttle::new();
+        static ORDERS: Throttle = Throttle::new();
         let address = peer.and_then(|peer| peer.address).map(tracing::field::display);
-        if !matches!(self, Self::Garbage | Self::Unknown | Self::TooMany) {
-            tracing::debug!(peer = address, reason = %self, "call refused");
-        } else if let Some(suppressed) = GUESSES.admit() {
-            tracing::warn!(peer = address, reason = %self, suppressed, "credentials refused");
+        match self {
+            Self::Garbage | Self::Unknown | Self::TooMany => {
+                if let Some(suppressed) = GUESSES.admit() {
+                    tracing::warn!(peer = address, reason = %self, suppressed, "credentials refused");
+                }
+            }
+            Self::Denied { need: Role::Admin, .. } | Self::NotLocal => {
+                if let Some(suppressed) = ORDERS.admit() {
+                    tracing::warn!(peer = address, reason = %self, suppressed, "not from an admin");
+                }
+            }
+            Self::Denied { .. } | Self::Missing => {
+                tracing::debug!(peer = address, reason = %self, "call refused");
+            }
         }
     }
 

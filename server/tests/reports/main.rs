@@ -6,4 +6,5 @@ mod access_log;
 mod collector;
 mod larder;
 mod log;
+mod orders;
 mod traces;

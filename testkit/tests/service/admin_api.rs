@@ -85,6 +85,13 @@ async fn purges_name_what_they_mean() {
     server.stop().await;
 }
 
+/// How many records went, and their bytes.
+fn evicted(step: &str) -> (u64, u64) {
+    let step: serde_json::Value = serde_json::from_str(step).expect("JSON");
+    assert_eq!(step["done"], step["total"], "the bar is full: {step}");
+    (step["records"].as_u64().expect("a number"), step["bytes"].as_u64().expect("a number"))
+}
+
 #[tokio::test]
 async fn the_store_shrinks_and_the_scrub_obeys() {
     let server = TestServer::start().await;
@@ -93,6 +100,21 @@ async fn the_store_shrinks_and_the_scrub_obeys() {
     }
     let last = done(&server, "/admin/v1/evict", "{\"to_bytes\":4000000}").await;
     assert!(!last.contains("\"records\":0,"), "{last}");
+    let first = evicted(&last);
+    // All that is left, while a client stores more.
+    let (last, _) = tokio::join!(done(&server, "/admin/v1/evict", "{\"to_bytes\":0}"), async {
+        store(&server, &sample(4_000_100)).await
+    });
+    let (records, bytes) = evicted(&last);
+    let metrics = server.admin("/metrics").await;
+    let metrics = String::from_utf8_lossy(metrics.body()).into_owned();
+    for (name, expect) in [
+        ("larder_disk_evictions_total", first.0 + records),
+        ("larder_disk_evicted_bytes_total", first.1 + bytes),
+    ] {
+        assert!(metrics.contains(&format!("\n{name} {expect}\n")), "{name} {expect}: {metrics}");
+    }
+    assert!(first.0 + records >= 8, "{last}");
     for (action, halted) in [("stop", true), ("start", false)] {
         let (code, text) = order(&server, "/admin/v1/scrub", &format!("\"{action}\"")).await;
         assert_eq!(code, StatusCode::OK, "{text}");

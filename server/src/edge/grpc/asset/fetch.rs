@@ -71,7 +71,7 @@ impl FetchService {
             identity: Identity { instance, function, uris, qualifiers },
             oldest,
             index,
-            granted: Granted(None),
+            granted: Granted::default(),
         })
     }
 
@@ -148,7 +148,7 @@ impl Fetch for FetchService {
     ) -> Result<Response<FetchBlobResponse>, Status> {
         note_instance(&request, |request| &request.instance_name);
         let hold = hold_of(&request);
-        let granted = request.extensions().get().copied().unwrap_or(Granted(None));
+        let granted = request.extensions().get().cloned().unwrap_or_default();
         let FetchBlobRequest {
             instance_name,
             timeout,
