@@ -52,14 +52,29 @@ impl Larder {
         Ok(larder)
     }
 
+    /// The same, of another binary.
+    pub(crate) fn launch_other(
+        binary: &Path,
+        dir: &Path,
+        launch: Launch,
+    ) -> Result<Self, CompatError> {
+        let mut larder = Self::begin(binary, dir, launch)?;
+        larder.await_ready()?;
+        Ok(larder)
+    }
+
     /// The same without the wait: for a server that may not live to be ready.
     pub(crate) fn launch_unready(
         lab: &Lab,
         dir: &Path,
         launch: Launch,
     ) -> Result<Self, CompatError> {
+        Self::begin(lab.server(), dir, launch)
+    }
+
+    fn begin(binary: &Path, dir: &Path, launch: Launch) -> Result<Self, CompatError> {
         let (address, admin) = free_addresses().map_err(CompatError::io(dir))?;
-        let (binary, log) = (lab.server().to_path_buf(), dir.join("server.log"));
+        let (binary, log) = (binary.to_path_buf(), dir.join("server.log"));
         let child = serve(&binary, &launch, address, admin, &log)?;
         Ok(Self { binary, launch, log, address, admin, child })
     }

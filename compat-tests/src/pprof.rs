@@ -1,4 +1,5 @@
-//! pprof, which reads the profile of a server under load and finds our own code in it.
+//! pprof, which reads the profiles of a server under load, of CPU and of memory, and finds our own code in them; also where the
+//! server has no symbols.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use crate::blob::Blob;
 use crate::error::CompatError;
 use crate::expectations::Expectations;
 use crate::http::{Answer, Connection};
-use crate::install::GoProgram;
+use crate::install::{DebianPackage, GoProgram};
 use crate::lab::Lab;
 use crate::larder::{Larder, Launch};
 use crate::process;
@@ -26,8 +27,12 @@ const PROGRAM: GoProgram = GoProgram {
     go_sum: include_str!("../pprof/go.sum"),
 };
 
+const BINUTILS: DebianPackage = DebianPackage { program: "addr2line", package: "binutils" };
+
 const LIMIT: Duration = Duration::from_mins(1);
 const BLOB_BYTES: usize = 100_000;
+const BLOBS: u64 = 400;
+const PROFILE: &str = "/debug/pprof/profile?seconds=2";
 
 /// A profile of reads.
 pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError> {
@@ -35,33 +40,91 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
     let version = PROGRAM.go_mod.lines().find_map(|line| line.strip_prefix("require github.com/"));
     report.note(NAME, version.unwrap_or_default());
     report.case(&format!("{NAME}/top"), || top(lab, &binary));
+    report.case(&format!("{NAME}/heap"), || heap(lab, &binary));
+    report.case(&format!("{NAME}/stripped"), || stripped(lab, &binary));
     Ok(())
 }
 
-fn top(lab: &Lab, binary: &Path) -> Result<String, CompatError> {
+fn top(lab: &Lab, pprof: &Path) -> Result<String, CompatError> {
     let dir = lab.dir(&format!("{NAME}/top"))?;
-    let settings = vec![("debug_profiles", "true".to_owned())];
-    let launch = Launch { wrapper: Vec::new(), settings, data_dir: dir.join("data") };
-    let larder = Larder::launch(lab, &dir, launch)?;
-    let Answer { code, body } = profile_under_load(&larder)?;
-    let (path, log) = (dir.join("profile.pb.gz"), dir.join("pprof.log"));
-    fs::write(&path, &body).map_err(CompatError::io(&path))?;
-    let mut pprof = Command::new(binary);
-    // The names are in the profile.
-    pprof.args(["-symbolize=none", "-top", "-cum", "-nodecount=1000"]).arg(&path);
-    let printed = process::output(0, &mut pprof, &log, LIMIT)?;
-    let mut expectations = Expectations::of(&log);
-    expectations.equal("status", code, 200);
+    let larder = Larder::launch(lab, &dir, launch(&dir))?;
+    let answer = under_load(&larder, PROFILE)?;
+    let printed = shown(&dir, pprof, &answer)?;
+    let mut expectations = Expectations::of(&dir.join("pprof.log"));
+    expectations.equal("status", answer.code, 200);
     expectations.says("the kind of profile", &printed, "Type: cpu");
     expectations.says("its functions", &printed, "larder_server::");
     expectations.says("its functions", &printed, "tokio::");
+    expectations.says_not("its functions", &printed, "perf_signal_handler");
     expectations.met()?;
     larder.stop()?;
     Ok(format!("{} functions", printed.lines().count()))
 }
 
+fn heap(lab: &Lab, pprof: &Path) -> Result<String, CompatError> {
+    let dir = lab.dir(&format!("{NAME}/heap"))?;
+    let larder = Larder::launch(lab, &dir, launch(&dir))?;
+    // What is stored stays in the memory in front of the disk.
+    let mut client = Connection::open(larder.address()).map_err(CompatError::call("connect"))?;
+    for seed in 0..BLOBS {
+        let blob = Blob::noise(BLOB_BYTES, seed);
+        let path = format!("/cas/{}", blob.hash);
+        client.put(&path, &blob.bytes).map_err(CompatError::call("PUT"))?;
+    }
+    let answer = under_load(&larder, "/debug/pprof/heap")?;
+    let printed = shown(&dir, pprof, &answer)?;
+    let mut expectations = Expectations::of(&dir.join("pprof.log"));
+    expectations.equal("status", answer.code, 200);
+    expectations.says("the kind of profile", &printed, "Type: inuse_space");
+    expectations.says("its functions", &printed, "larder_server::");
+    expectations.says_not("its functions", &printed, "_rjem_");
+    expectations.met()?;
+    larder.stop()?;
+    let total = printed.lines().find(|line| line.contains(" total"));
+    Ok(total.unwrap_or_default().to_owned())
+}
+
+/// Without symbols functions are places in the program, which `addr2line` names by a copy that has them.
+fn stripped(lab: &Lab, pprof: &Path) -> Result<String, CompatError> {
+    let dir = lab.dir(&format!("{NAME}/stripped"))?;
+    let (binary, log) = (dir.join("larder"), dir.join("binutils.log"));
+    BINUTILS.ensure(&log)?;
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-all").arg("-o").arg(&binary).arg(lab.server());
+    process::run_expecting(0, &mut strip, &log, LIMIT)?;
+    let larder = Larder::launch_other(&binary, &dir, launch(&dir))?;
+    let answer = under_load(&larder, PROFILE)?;
+    let printed = shown(&dir, pprof, &answer)?;
+    larder.stop()?;
+    let places = printed.split_ascii_whitespace().filter_map(|word| word.strip_prefix("larder+"));
+    let mut addr2line = Command::new("addr2line");
+    addr2line.args(["-f", "-C", "-e"]).arg(lab.server()).args(places.clone());
+    let names = process::output(0, &mut addr2line, &log, LIMIT)?;
+    let mut expectations = Expectations::of(&log);
+    expectations.equal("status", answer.code, 200);
+    expectations.at_least("places in the program", places.clone().count(), 10);
+    expectations.says("addr2line", &names, "larder_server::");
+    expectations.met()?;
+    Ok(format!("{} places", places.count()))
+}
+
+fn launch(dir: &Path) -> Launch {
+    let settings = vec![("debug_profiles", "true".to_owned())];
+    Launch { wrapper: Vec::new(), settings, data_dir: dir.join("data") }
+}
+
+/// What pprof prints of a profile.
+fn shown(dir: &Path, pprof: &Path, answer: &Answer) -> Result<String, CompatError> {
+    let (path, log) = (dir.join("profile.pb.gz"), dir.join("pprof.log"));
+    fs::write(&path, &answer.body).map_err(CompatError::io(&path))?;
+    let mut pprof = Command::new(pprof);
+    // The names are in the profile.
+    pprof.args(["-symbolize=none", "-top", "-cum", "-nodecount=1000"]).arg(&path);
+    process::output(0, &mut pprof, &log, LIMIT)
+}
+
 /// What the admin port answers while a client reads.
-fn profile_under_load(larder: &Larder) -> Result<Answer, CompatError> {
+fn under_load(larder: &Larder, profile: &str) -> Result<Answer, CompatError> {
     let blob = Blob::noise(BLOB_BYTES, 1);
     let path = format!("/cas/{}", blob.hash);
     let mut client = Connection::open(larder.address()).map_err(CompatError::call("connect"))?;
@@ -75,9 +138,9 @@ fn profile_under_load(larder: &Larder) -> Result<Answer, CompatError> {
             }
             Ok(())
         });
-        let answer = admin.get("/debug/pprof/profile?seconds=2");
+        let answer = admin.get(profile);
         is_enough.store(true, Ordering::Relaxed);
         let loaded = load.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        loaded.and_then(|()| answer.map_err(CompatError::call("GET /debug/pprof/profile")))
+        loaded.and_then(|()| answer.map_err(CompatError::call("GET /debug/pprof/…")))
     })
 }

@@ -216,10 +216,12 @@ pub const SETTINGS: &[Setting] = &[
         key: "debug_profiles",
         value_name: "BOOL",
         fallback: Fallback::Text("false"),
-        help: "Let admins profile the running server: /debug/pprof/profile and /debug/pprof/flamegraph on \
-               admin_listen.",
-        advice: "Where no auth is set, whoever is on the machine is one. The first profile takes some \
-                 200MiB of memory, which the process keeps.",
+        help: "Let admins profile the running server: /debug/pprof/profile, /debug/pprof/heap and their \
+               flamegraphs on admin_listen.",
+        advice: "Costs memory: the first profiles of CPU and memory take some 130MiB, twice as much where \
+                 the program has debug information, which the process keeps; leave room for it below the \
+                 control group's limit. Costs calls up to 2 % of CPU. Where no auth is set, whoever is on \
+                 the machine is an admin.",
     },
     Setting {
         key: "compression.level",

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::stacks::Profile;
+use super::stacks::{Measure, Profile};
+use crate::config::ByteSize;
 
 const WIDTH: f64 = 1600.0;
 const ROW_HEIGHT: f64 = 18.0;
@@ -25,7 +26,7 @@ struct Tree {
     callees: BTreeMap<String, Tree>,
 }
 
-/// A box of the picture, measured in samples and rows.
+/// A box of the picture, measured in samples (of memory in bytes) and rows.
 struct Place<'a> {
     name: &'a str,
     from: u64,
@@ -39,7 +40,7 @@ impl Tree {
         for (stack, count) in &profile.samples {
             tree.count += count;
             let mut at = &mut tree;
-            for name in std::iter::once(&stack.thread).chain(&stack.functions) {
+            for name in stack.thread.iter().chain(&stack.functions) {
                 at = at.callees.entry(name.clone()).or_default();
                 at.count += count;
             }
@@ -77,7 +78,11 @@ impl Profile {
     fn write_flamegraph(&self, svg: &mut String) -> fmt::Result {
         let tree = Tree::of(self);
         let per_sample = WIDTH / exact(tree.count.max(1));
-        let places = tree.places("all threads", WIDTH_MIN / per_sample);
+        let all = match self.measure {
+            Measure::Cpu { .. } => "all threads",
+            Measure::Heap { .. } => "all memory",
+        };
+        let places = tree.places(all, WIDTH_MIN / per_sample);
         let rows = places.iter().map(|place| place.row + 1).max().unwrap_or(0);
         let height = TOP + exact(rows as u64) * ROW_HEIGHT;
         writeln!(
@@ -86,13 +91,7 @@ impl Profile {
         )?;
         writeln!(svg, "<style>{STYLE}</style>")?;
         writeln!(svg, r##"<rect width="{WIDTH}" height="{height}" fill="#fff"/>"##)?;
-        writeln!(
-            svg,
-            r#"<text x="4" y="18">larder: {} samples of {:.1} ms CPU in {:.1} s</text>"#,
-            tree.count,
-            self.period.as_secs_f64() * 1e3,
-            self.length.as_secs_f64()
-        )?;
+        writeln!(svg, r#"<text x="4" y="18">larder: {}</text>"#, self.heading(tree.count))?;
         for place in places {
             let x = exact(place.from) * per_sample;
             let width = exact(place.count) * per_sample;
@@ -102,8 +101,8 @@ impl Profile {
             let percent = 100.0 * exact(place.count) / exact(tree.count.max(1));
             writeln!(
                 svg,
-                r#"<g><title>{name}: {} samples, {percent:.1} %</title><rect x="{x:.1}" y="{y}" width="{width:.1}" height="{ROW_HEIGHT}" fill="{}"/>"#,
-                place.count,
+                r#"<g><title>{name}: {}, {percent:.1} %</title><rect x="{x:.1}" y="{y}" width="{width:.1}" height="{ROW_HEIGHT}" fill="{}"/>"#,
+                self.amount(place.count),
                 color(place.name)
             )?;
             let fits = letters(width);
@@ -115,6 +114,29 @@ impl Profile {
             writeln!(svg, "</g>")?;
         }
         writeln!(svg, "</svg>")
+    }
+}
+
+impl Profile {
+    fn heading(&self, count: u64) -> String {
+        let amount = self.amount(count);
+        match self.measure {
+            Measure::Cpu { period, length } => {
+                let (period_ms, length_s) = (period.as_secs_f64() * 1e3, length.as_secs_f64());
+                format!("{amount} of {period_ms:.1} ms CPU in {length_s:.1} s")
+            }
+            Measure::Heap { period_bytes } => {
+                let period = ByteSize::bytes(period_bytes);
+                format!("{amount} in use, sampled each {period}")
+            }
+        }
+    }
+
+    fn amount(&self, count: u64) -> String {
+        match self.measure {
+            Measure::Cpu { .. } => format!("{count} samples"),
+            Measure::Heap { .. } => ByteSize::bytes(count).approximate(),
+        }
     }
 }
 
@@ -176,12 +198,14 @@ mod tests {
     fn profile(stacks: &[(&[&str], u64)]) -> Profile {
         let samples = stacks.iter().map(|(functions, count)| {
             let functions = functions.iter().map(|&name| name.to_owned()).collect();
-            (Stack { thread: "worker".to_owned(), functions }, *count)
+            (Stack { thread: Some("worker".to_owned()), functions }, *count)
         });
         Profile {
             begun: SystemTime::UNIX_EPOCH,
-            length: Duration::from_secs(1),
-            period: Duration::from_millis(10),
+            measure: Measure::Cpu {
+                period: Duration::from_millis(10),
+                length: Duration::from_secs(1),
+            },
             samples: samples.collect(),
         }
     }
@@ -221,6 +245,19 @@ mod tests {
             profile(&[]).to_flamegraph().contains("0 samples"),
             "nothing seen is a picture too"
         );
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        let stack = Stack { thread: None, functions: vec!["read".to_owned()] };
+        let svg = Profile {
+            begun: SystemTime::UNIX_EPOCH,
+            measure: Measure::Heap { period_bytes: 512 << 10 },
+            samples: BTreeMap::from([(stack, 3 << 20)]),
+        }
+        .to_flamegraph();
+        assert!(svg.contains("larder: 3.0 MiB in use, sampled each 512KiB<"), "{svg}");
+        assert!(svg.contains("<title>read: 3.0 MiB, 100.0 %<"), "{svg}");
     }
 
     #[test]

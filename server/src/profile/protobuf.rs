@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prost::Message;
 
-use super::stacks::Profile;
+use super::stacks::{Measure, Profile};
 
 #[derive(Message)]
 struct ProfileMessage {
@@ -132,7 +132,16 @@ impl Profile {
         strings.place("");
         let mut value_type =
             |kind, unit| ValueType { kind: strings.place(kind), unit: strings.place(unit) };
-        let sample_type = vec![value_type("samples", "count"), value_type("cpu", "nanoseconds")];
+        let (sample_type, period_type, period) = match self.measure {
+            Measure::Cpu { period, .. } => {
+                let cpu = value_type("cpu", "nanoseconds");
+                (vec![value_type("samples", "count"), cpu], cpu, nanos(period))
+            }
+            Measure::Heap { period_bytes } => {
+                let period = whole(period_bytes);
+                (vec![value_type("inuse_space", "bytes")], value_type("space", "bytes"), period)
+            }
+        };
         let thread = strings.place("thread");
         // A function has one location, both under the number of its name, which is never 0.
         let mut functions = BTreeSet::new();
@@ -144,10 +153,14 @@ impl Profile {
                 place.cast_unsigned()
             };
             let location_id = stack.functions.iter().rev().map(place).collect();
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            let label = Label { key: thread, text: strings.place(&stack.thread) };
-            let value = vec![count, count.saturating_mul(nanos(self.period))];
-            sample.push(Sample { location_id, value, label: vec![label] });
+            let count = whole(*count);
+            let name = stack.thread.as_deref();
+            let label = name.map(|name| Label { key: thread, text: strings.place(name) });
+            let value = match self.measure {
+                Measure::Cpu { .. } => vec![count, count.saturating_mul(period)],
+                Measure::Heap { .. } => vec![count],
+            };
+            sample.push(Sample { location_id, value, label: label.into_iter().collect() });
         }
         let location = functions.iter().map(|place| Location {
             id: place.cast_unsigned(),
@@ -156,7 +169,7 @@ impl Profile {
         });
         let since_epoch = self.begun.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         ProfileMessage {
-            period_type: sample_type.last().copied(),
+            period_type: Some(period_type),
             sample_type,
             sample,
             mapping: vec![Mapping { id: 1, has_functions: true }],
@@ -167,10 +180,17 @@ impl Profile {
                 .collect(),
             string_table: strings.table,
             time_nanos: nanos(since_epoch),
-            duration_nanos: nanos(self.length),
-            period: nanos(self.period),
+            duration_nanos: match self.measure {
+                Measure::Cpu { length, .. } => nanos(length),
+                Measure::Heap { .. } => 0,
+            },
+            period,
         }
     }
+}
+
+fn whole(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -187,10 +207,34 @@ mod tests {
     use super::super::stacks::Stack;
     use super::*;
 
+    fn written(profile: &Profile) -> ProfileMessage {
+        let mut bytes = Vec::new();
+        GzDecoder::new(&profile.to_pprof().unwrap()[..]).read_to_end(&mut bytes).unwrap();
+        ProfileMessage::decode(&bytes[..]).unwrap()
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        let stack = Stack { thread: None, functions: vec!["main".to_owned()] };
+        let profile = Profile {
+            begun: SystemTime::UNIX_EPOCH,
+            measure: Measure::Heap { period_bytes: 1 << 19 },
+            samples: BTreeMap::from([(stack, 70_000)]),
+        };
+        let message = written(&profile);
+        let text = |place: i64| &*message.string_table[usize::try_from(place).unwrap()];
+        let types = [message.sample_type[0], message.period_type.unwrap()];
+        assert_eq!(types.map(|of| text(of.kind)), ["inuse_space", "space"]);
+        assert_eq!(types.map(|of| text(of.unit)), ["bytes", "bytes"]);
+        assert_eq!((message.sample_type.len(), message.period), (1, 1 << 19));
+        let Sample { value, label, .. } = &message.sample[0];
+        assert_eq!((&value[..], label.is_empty()), (&[70_000][..], true));
+    }
+
     #[test]
     fn every_number_leads_to_its_name() {
         let stack = |thread: &str, functions: &[&str]| Stack {
-            thread: thread.to_owned(),
+            thread: Some(thread.to_owned()),
             functions: functions.iter().map(|&name| name.to_owned()).collect(),
         };
         let samples = BTreeMap::from([
@@ -200,13 +244,13 @@ mod tests {
         ]);
         let profile = Profile {
             begun: SystemTime::UNIX_EPOCH + Duration::from_secs(7),
-            length: Duration::from_secs(2),
-            period: Duration::from_millis(10),
+            measure: Measure::Cpu {
+                period: Duration::from_millis(10),
+                length: Duration::from_secs(2),
+            },
             samples,
         };
-        let mut bytes = Vec::new();
-        GzDecoder::new(&profile.to_pprof().unwrap()[..]).read_to_end(&mut bytes).unwrap();
-        let message = ProfileMessage::decode(&bytes[..]).unwrap();
+        let message = written(&profile);
         let text = |place: i64| &*message.string_table[usize::try_from(place).unwrap()];
         let name = |id: &u64| {
             let location = message.location.iter().find(|location| location.id == *id).unwrap();

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::time::{Duration, Instant, SystemTime};
 
-use pprof::{Error, Frames, ProfilerGuard, ProfilerGuardBuilder, Symbol};
+use pprof::{Error, ProfilerGuard, ProfilerGuardBuilder};
 
-use super::stacks::{Profile, Stack};
+use super::stacks::{Measure, Profile, Stack};
+use super::symbols::Symbols;
 
 /// A prime, or nearly: it does not keep step with what happens a hundred times a second.
 const FREQUENCY_HZ: c_int = 99;
@@ -18,8 +19,9 @@ const FREQUENCY_HZ: c_int = 99;
 const PERIOD: Duration = Duration::from_micros(1_000_000 / FREQUENCY_HZ as u64);
 /// Where no stack can be taken: the unwinder itself, and the loader while it holds its lock.
 const LEFT_OUT: [&str; 3] = ["libgcc_s", "ld-linux", "vdso"];
-/// The functions that take the stack stand in it.
+/// The functions that take the stack stand in it, the last of them under the kernel's way back from it.
 const OWN_FRAMES: [&str; 3] = ["pprof::", "backtrace::", "_Unwind_Backtrace"];
+const HANDLER: &str = "perf_signal_handler";
 
 /// The sampler while it runs; dropping it stops it.
 pub(super) struct Sampling {
@@ -35,26 +37,42 @@ impl Sampling {
         Ok(Self { guard: builder.build()?, begun: SystemTime::now(), since: Instant::now() })
     }
 
-    /// Stops it and names what was seen, which takes seconds the first time: the debug information of the whole program is read.
+    /// Stops it and names what was seen, which takes seconds the first time.
     pub(super) fn finish(self) -> Result<Profile, Error> {
         let Self { guard, begun, since } = self;
         let length = since.elapsed();
         let seen = guard.report().build_unresolved()?;
         drop(guard);
+        let mut symbols = Symbols::of_process();
         let mut samples = BTreeMap::new();
-        for (frames, count) in seen.data {
-            let stack = stack(&Frames::from(frames));
-            *samples.entry(stack).or_default() += u64::try_from(count).unwrap_or(0);
+        for (frames, count) in &seen.data {
+            let addresses = frames.frames.iter().map(|frame| frame.ip().addr());
+            let thread = frames.thread_name.get(..frames.thread_name_length).unwrap_or_default();
+            let thread = thread_name(thread, frames.thread_id);
+            let stack =
+                Stack { thread: Some(thread), functions: functions(addresses, &mut symbols) };
+            *samples.entry(stack).or_default() += u64::try_from(*count).unwrap_or(0);
         }
-        Ok(Profile { begun, length, period: PERIOD, samples })
+        Ok(Profile { begun, measure: Measure::Cpu { period: PERIOD, length }, samples })
     }
 }
 
-fn stack(frames: &Frames) -> Stack {
-    // Of what was inlined only who it was inlined into is certain; he stands last.
-    let functions = frames.frames.iter().filter_map(|frame| frame.last().map(Symbol::name));
-    let own = |name: &String| OWN_FRAMES.iter().any(|own| name.contains(own));
-    let mut functions: Vec<_> = functions.skip_while(own).collect();
+/// The innermost comes first in, and last out.
+fn functions(addresses: impl Iterator<Item = usize>, symbols: &mut Symbols) -> Vec<String> {
+    let mut functions: Vec<_> = addresses.map(|address| symbols.name(address).to_owned()).collect();
+    let is_own = |name: &&String| OWN_FRAMES.iter().any(|own| name.contains(own));
+    let own = match functions.iter().position(|name| name == HANDLER) {
+        Some(handler) => handler + 2,
+        None => functions.iter().take_while(is_own).count(),
+    };
+    functions.drain(..own.min(functions.len()));
     functions.reverse();
-    Stack { thread: frames.thread_name_or_id(), functions }
+    functions
+}
+
+fn thread_name(name: &[u8], id: u64) -> String {
+    match str::from_utf8(name) {
+        Ok(name) if !name.is_empty() => name.to_owned(),
+        _ => id.to_string(),
+    }
 }

@@ -125,10 +125,13 @@ impl LogControl {
     }
 }
 
-/// The engine says what becomes of its index; sled's own lines about a full disk are ERRORs without end. What breaks
-/// off a handshake is counted, and rustls would have a warning for each. A level that names these counts nevertheless.
+/// The engine says what becomes of its index; sled's own lines about a full disk are ERRORs without end. Who asks for a profile
+/// is told already; pprof's own lines say no more than that it begins and ends. What breaks off a handshake is counted, and rustls
+/// would have a warning for each. A level that names these counts nevertheless.
 fn filter(level: &LogFilter) -> Result<EnvFilter, LogError> {
-    Ok(EnvFilter::builder().parse(format!("sled=off,rustls=error,{TIER}=off,{}", level.as_str()))?)
+    let level = level.as_str();
+    Ok(EnvFilter::builder()
+        .parse(format!("sled=off,pprof=error,rustls=error,{TIER}=off,{level}"))?)
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

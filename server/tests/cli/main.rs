@@ -4,6 +4,7 @@
 
 mod admin;
 mod life;
+mod profiles;
 mod running;
 mod terminal;
 

@@ -115,3 +115,34 @@ fn orders_are_told_with_who_gave_them() {
     );
     assert!(!log.contains(BOSS) && !log.contains(CI), "no secrets");
 }
+
+#[test]
+fn profiles_are_told_with_who_asked_for_them_and_by_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut larder, _) = larder(directory.path());
+    let boss = |path: &str| asked(&larder, BOSS, "GET", path, "");
+    assert_eq!(boss("/debug/pprof/profile?second=1"), 400);
+    assert_eq!(boss("/debug/pprof/flamegraph?seconds=1"), 200);
+    assert_eq!(boss("/debug/pprof/heap/flamegraph"), 200);
+    // What HEAD asks for is not looked at.
+    assert_eq!(asked(&larder, BOSS, "HEAD", "/debug/pprof/profile?seconds=300", ""), 200);
+    assert_eq!(asked(&larder, BOSS, "HEAD", "/debug/pprof/profile?seconds=301", ""), 400);
+    assert_eq!(larder.stop().0, Some(0));
+    let log = larder.rest_of_log();
+    let events = events(&log);
+    let (order, caller, peer) = ("profile", "boss", "127.0.0.1");
+    for expect in [
+        json!({"message": "an admin's order is refused", "order": order, "caller": caller, "peer": peer,
+               "reason": "\"second=1\" is not seconds=N"}),
+        json!({"message": "profiling the CPU", "order": order, "caller": caller, "peer": peer, "seconds": 1}),
+        json!({"message": "profiling the memory", "order": order, "caller": caller, "peer": peer}),
+    ] {
+        assert_told(&events, expect);
+    }
+    let begun = events.iter().filter(|event| event["message"] == "profiling the CPU");
+    assert_eq!(begun.count(), 1, "{log}");
+    for event in &events {
+        let target = event["target"].as_str().unwrap();
+        assert!(target.starts_with("larder_"), "a line of a library: {event}");
+    }
+}

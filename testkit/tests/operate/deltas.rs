@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder_testkit::TestServer;
@@ -55,7 +56,11 @@ const TOLD: &str = "larder_access_log_events_total";
 
 /// Starts with all that is off by default and has metrics, other than what asks who calls: `guarded.rs` has that.
 pub(crate) async fn start() -> TestServer {
-    let trace = std::env::temp_dir().join(format!("larder-operate-{}.trace", std::process::id()));
+    // The tests of this program run side by side.
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let number = STARTED.fetch_add(1, Ordering::Relaxed);
+    let name = format!("larder-operate-{}-{number}.trace", std::process::id());
+    let trace = std::env::temp_dir().join(name);
     let trace = trace.to_str().expect("a plain path").to_owned();
     let access_log = trace.replace(".trace", ".access.log");
     let settings = [

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
-use http::StatusCode;
+use http::{Request, StatusCode};
 use larder_testkit::TestServer;
 use prost::Message;
 use tokio::io::AsyncWriteExt as _;
@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 const PROFILE: &str = "/debug/pprof/profile?seconds=1";
 const FLAMEGRAPH: &str = "/debug/pprof/flamegraph?seconds=1";
+const HEAP: &str = "/debug/pprof/heap";
+const HEAP_FLAMEGRAPH: &str = "/debug/pprof/heap/flamegraph";
 
 /// Of pprof's `Profile`, what is looked at here.
 #[derive(Message)]
@@ -58,10 +60,36 @@ async fn refused(server: &TestServer, path: &str) -> (StatusCode, String) {
 #[tokio::test]
 async fn they_are_off_unless_they_are_turned_on() {
     let server = TestServer::start().await;
-    for path in [PROFILE, FLAMEGRAPH] {
+    for path in [PROFILE, FLAMEGRAPH, HEAP, HEAP_FLAMEGRAPH] {
         let expect = (StatusCode::NOT_FOUND, "profiles are off: set debug_profiles\n".to_owned());
         assert_eq!(refused(&server, path).await, expect);
+        assert_eq!(head(&server, path).await.status(), StatusCode::NOT_FOUND, "{path}");
     }
+    server.stop().await;
+}
+
+async fn head(server: &TestServer, path: &str) -> http::Response<bytes::Bytes> {
+    let request = Request::head(path).body(bytes::Bytes::new()).expect("a request");
+    server.admin_request(request).await
+}
+
+#[tokio::test]
+async fn head_tells_what_get_would_and_looks_at_nothing() {
+    let server = TestServer::start_with(&[("debug_profiles", "true")]).await;
+    for (path, kind) in [
+        ("/debug/pprof/profile?seconds=300", "application/octet-stream"),
+        ("/debug/pprof/flamegraph?seconds=300", "image/svg+xml"),
+        (HEAP, "application/octet-stream"),
+        (HEAP_FLAMEGRAPH, "image/svg+xml"),
+    ] {
+        let begun = Instant::now();
+        let answer = head(&server, path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        assert_eq!(answer.headers()["content-type"], kind, "{path}");
+        assert!(answer.body().is_empty(), "{path}");
+        assert!(begun.elapsed() < PATIENCE, "{path}");
+    }
+    assert_eq!(head(&server, "/debug/pprof/profile?seconds=0").await.status(), 400);
     server.stop().await;
 }
 
@@ -69,8 +97,19 @@ async fn they_are_off_unless_they_are_turned_on() {
 async fn a_profile_is_for_admins_and_of_a_length_within_bounds() {
     let file = File::new();
     let server = file.server(&[("debug_profiles", "true")]).await;
-    for seconds in ["0", "301", "-1", "1.5", "", "99999999999999999999"] {
-        let path = format!("/debug/pprof/profile?seconds={seconds}");
+    for query in [
+        "profile?seconds=0",
+        "profile?seconds=301",
+        "profile?seconds=-1",
+        "profile?seconds=1.5",
+        "profile?seconds=",
+        "profile?seconds=99999999999999999999",
+        "profile?seconds=1&seconds=1",
+        "flamegraph?second=1",
+        "heap?seconds=1",
+        "heap/flamegraph?debug=1",
+    ] {
+        let path = format!("/debug/pprof/{query}");
         let answer = server.admin_as(&path, Some(ADMIN)).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
         assert_eq!(server.admin_as(&path, None).await.status(), StatusCode::UNAUTHORIZED, "{path}");
@@ -86,6 +125,7 @@ async fn a_busy_server_shows_where_it_is_busy() {
 
     // One at a time; who goes away makes room.
     let leaving = occupy(&server).await;
+    assert_eq!(refused(&server, HEAP).await.0, StatusCode::CONFLICT);
     drop(leaving);
     let begun = Instant::now();
     while refused(&server, PROFILE).await.0 != StatusCode::OK {
