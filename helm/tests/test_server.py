@@ -22,10 +22,10 @@ def test_the_settings_are_taken(example, tmp_path):
 
 
 def test_a_setting_that_is_wrong_is_told_with_its_path(tmp_path):
-    rendered = render({**OPEN, "config": {"hot": {"capacity": "much"}, "evictoin": "lru"}})
+    rendered = render({**OPEN, "config": {"hot": {"capacity": "much"}, "eviction": "lfru"}})
     checked = Pod(rendered, tmp_path, {}).check_config()
     assert checked.returncode == 1
-    assert "hot.capacity" in checked.stderr and "evictoin" in checked.stderr
+    assert "hot.capacity" in checked.stderr and "eviction" in checked.stderr
 
 
 def test_numbers_lists_and_tables_arrive_as_they_were_written(tmp_path):

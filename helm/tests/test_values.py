@@ -8,7 +8,7 @@ import hypothesis
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import CHART, HELMS, TOOLS, Refused, render
+from conftest import CHART, HELMS, ROOT, TOOLS, Refused, render
 from hypothesis import strategies
 from hypothesis_jsonschema import from_schema
 
@@ -57,6 +57,27 @@ def test_the_schema_knows_each_value_and_no_other():
                 keys(value, named[name], f"{path}.{name}")
 
     keys(VALUES, SCHEMA, "")
+
+
+def test_the_schema_knows_each_setting_and_no_other():
+    """larder.example.toml is written from the program's table of settings, and has them all, some behind a `#`."""
+    section, settings = None, set()
+    for line in (ROOT / "server/larder.example.toml").read_text().splitlines():
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            section = heading[1]
+        elif key := re.match(r"(?:# )?(\w+) = ", line):
+            settings.add((section, key[1]))
+    named = set()
+    for name, schema in SCHEMA["properties"]["config"]["properties"].items():
+        if schema.get("not") == {}:
+            # The chart sets it, or all of the section.
+            named |= {(part, key) for part, key in settings if name == part or (part, name) == (None, key)}
+        elif "properties" in schema:
+            assert schema["additionalProperties"] is False, name
+            named |= {(name, key) for key in schema["properties"]}
+        else:
+            named.add((None, name))
+    assert named == settings and len(settings) > 40
 
 
 def is_probe(name):
@@ -112,6 +133,9 @@ def test_any_values_are_refused_with_reason_or_make_valid_manifests(values, helm
     ({"tls": {"clientAuth": "maybe"}}, "clientAuth"),
     ({"config": {"listen": "0.0.0.0:1"}}, "config/listen|config.listen"),
     ({"config": {"unsafe_anonymous": True}}, "unsafe_anonymous"),
+    ({"config": {"evictoin": "lru"}}, "evictoin"),
+    ({"config": {"hot": {"capasity": "1GiB"}}}, "capasity"),
+    ({"config": {"hot.capacity": "1GiB"}}, "hot.capacity"),
     ({"image": {"digest": "latest"}}, "digest"),
 ])
 def test_values_that_are_wrong_are_named(values, at, helm):
