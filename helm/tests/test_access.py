@@ -62,6 +62,19 @@ def test_fetching_from_origins_opens_the_way_out():
     assert ports == [53, 53, 80, 443]
 
 
+@pytest.mark.parametrize("endpoint, port", [
+    ("http://agent:4317", 4317),
+    ("http://[fd00::1]:4318/v1/traces", 4318),
+    ("https://collector.example.com", 443),
+    ("http://collector/v1/traces", 80),
+])
+def test_spans_have_a_way_out_to_the_collector(endpoint, port):
+    rendered = render({**SECRET, "config": {"traces": {"endpoint": endpoint}}})
+    [rule] = rendered.one("NetworkPolicy")["spec"]["egress"]
+    assert [item["port"] for item in rule["ports"]] == [53, 53, port]
+    assert rendered.config["traces"]["endpoint"] == endpoint
+
+
 @pytest.mark.parametrize("auth, secret, key", [
     ({"existingSecret": "s"}, "s", "credentials"),
     ({"existingSecret": "s", "existingSecretKey": "file"}, "s", "file"),

@@ -22,6 +22,15 @@
 {{- include "larder.toml" $config }}
 {{- end }}
 
+{{/* The port of config.traces.endpoint; empty without one. */}}
+{{- define "larder.collectorPort" -}}
+{{- with dig "traces" "endpoint" "" .Values.config }}
+{{- $url := urlParse . }}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" }}
+{{- default (eq $url.scheme "https" | ternary "443" "80") $port }}
+{{- end }}
+{{- end }}
+
 {{/* The section [tls], as YAML; empty without a certificate. */}}
 {{- define "larder.tls" -}}
 {{- with .Values.tls }}
