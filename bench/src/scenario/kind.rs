@@ -29,6 +29,8 @@ use crate::limits::Term;
 use crate::session::Session;
 
 const DURABLE_BYTES: usize = 4 << 10;
+/// Within these lie the salt of a run, which is a time in microseconds, and the numbers of a scenario's operations.
+const SALT_BITS: u32 = 56;
 /// The seed of large blobs that are read.
 const LARGE_SEED: u64 = 1 << 41;
 
@@ -209,14 +211,20 @@ impl Kind {
         }
     }
 
+    /// Where what is new in this scenario is made from: no other scenario of the run has stored it.
+    fn salt(self, run: u64) -> u64 {
+        run ^ (self as u64) << SALT_BITS
+    }
+
     /// The scenario over a store of so many entries, where it is one of those that look at them.
     pub(crate) fn build(self, sizes: &Sizes, entries: u64) -> Result<Box<dyn Scenario>, CallError> {
         let large = |content| Blob::of(content, LARGE_SEED, sizes.large_bytes);
         let large_read = |content, compressor| Box::new(LargeRead::new(large(content), compressor));
         let large_write = |content, compressor| {
-            LargeWrite::new(content, compressor, sizes.large_bytes, sizes.salt).map(Box::new)
+            LargeWrite::new(content, compressor, sizes.large_bytes, self.salt(sizes.salt))
+                .map(Box::new)
         };
-        let (entries, salt) = (Entries::new(entries), sizes.salt);
+        let (entries, salt) = (Entries::new(entries), self.salt(sizes.salt));
         Ok(match self {
             Self::ReadLarge => large_read(Content::Noise, Compressor::Identity),
             Self::ReadLargeZstd => large_read(Content::Text, Compressor::Zstd),
@@ -239,5 +247,25 @@ impl Kind {
             Self::Session => Box::new(Replay::new(sizes.session.clone(), salt)),
             Self::Mixed => Box::new(Mixed { entries, working_set: sizes.working_set, salt }),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_scenario_finds_stored_what_another_has_stored() {
+        // In the year 2040, and the last number of a sweep from a third number of connections, a hundred blobs each.
+        let (run, last) = (2_208_988_800_000_000, 3 << 40);
+        let spaces = Kind::value_variants().iter().map(|kind| {
+            let [first, last] = [0, last * batch::BLOBS].map(|number| kind.salt(run) + number);
+            assert_eq!(first >> SALT_BITS, last >> SALT_BITS, "{kind}");
+            first >> SALT_BITS
+        });
+        let spaces: HashSet<u64> = spaces.collect();
+        assert_eq!(spaces.len(), Kind::value_variants().len());
     }
 }
