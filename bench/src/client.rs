@@ -31,7 +31,6 @@ const ONE_FRAME_BYTES: usize = 15 << 10;
 const COMPLETE: i64 = -1;
 
 /// One gRPC connection to a server, and its HTTP cache.
-#[derive(Debug)]
 pub(crate) struct Client {
     connection: Connection,
     http: Option<HttpPool>,
@@ -43,13 +42,14 @@ impl Client {
     /// Connects. Uploads are cut into messages of `message_bytes`.
     pub(crate) async fn connect(
         target: &Target,
-        wire: Wire,
+        wire: &Wire,
         message_bytes: usize,
         drivers: &mut JoinSet<()>,
     ) -> Result<Self, CallError> {
+        let http = |address| HttpPool::new(address, &wire.tls, &target.headers);
         Ok(Self {
-            connection: Connection::open(&target.grpc, wire, drivers).await?,
-            http: target.http.as_deref().map(HttpPool::new),
+            connection: Connection::open(target, wire, drivers).await?,
+            http: target.http.as_ref().map(http),
             instance: target.instance.clone(),
             message_bytes,
         })

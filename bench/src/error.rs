@@ -37,6 +37,8 @@ pub(crate) enum CallError {
 /// What ends the program with code 1.
 #[derive(Debug, Error)]
 pub(crate) enum BenchError {
+    #[error(transparent)]
+    Tls(#[from] crate::wire::TlsError),
     #[error("connecting to {address}")]
     Connect { address: String, source: CallError },
     #[error("storing what {scenario} needs at {server}")]

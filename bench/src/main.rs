@@ -54,7 +54,8 @@ fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(),
         return Ok(write!(out, "{}", converted(&options.session_of)?)?);
     }
     let sizes = sizes(options)?;
-    Run::greet(options, targets)?;
+    let wire = options.wire()?;
+    Run::greet(options, targets, &wire)?;
     let kinds = if options.only.is_empty() { Kind::value_variants() } else { &options.only };
     let steps = kinds.iter().map(|kind| Run::steps(options, targets.len(), *kind));
     let progress = Progress::new(steps.sum());
@@ -66,7 +67,8 @@ fn run(options: &Options, targets: &[Target], out: &mut dyn Write) -> Result<(),
     if !options.only_limits {
         progress.suspend(|| writeln!(out, "{}", RowTable::HEADER))?;
         let limits = &report.limits;
-        let run = Run { options, targets, sizes: &sizes, limits, progress: &progress };
+        let (wire, sizes, progress) = (&wire, &sizes, &progress);
+        let run = Run { options, targets, wire, sizes, limits, progress };
         for kind in kinds {
             report.rows.extend(run.scenario(*kind, out)?);
         }

@@ -7,13 +7,14 @@ use clap::Parser;
 
 use crate::load::{Arrivals, Rate};
 use crate::scenario::Kind;
-use crate::target::{Target, TargetError, authority};
-use crate::wire::Wire;
+use crate::target::{Header, Target, TargetError};
+use crate::wire::{Tls, TlsError, Wire};
 
 const EXAMPLES: &str = "\
 Examples:
   larder-bench grpc://127.0.0.1:8980 --pid 4711                  all scenarios on one server
   larder-bench grpc://127.0.0.1:8980 --only read-small --rate 80%
+  larder-bench grpcs://cache:443 --tls-ca ca.pem --header 'authorization: Bearer TOKEN'
   larder-bench --compare a=grpc://127.0.0.1:8980 b=grpc://127.0.0.1:9092,pid=4712 --only session
 
 Exit codes: 0; 1 where something went wrong or the first server could not be measured; 2 usage.";
@@ -23,7 +24,7 @@ Exit codes: 0; 1 where something went wrong or the first server could not be mea
 #[derive(Debug, Parser)]
 #[command(version, args_override_self = true, after_help = EXAMPLES)]
 pub(crate) struct Options {
-    /// The cache, such as `grpc://127.0.0.1:8980`
+    /// The cache, such as `grpc://127.0.0.1:8980`, with TLS `grpcs://HOST:PORT`
     #[arg(required_unless_present_any = ["compare", "only_limits", "session_of"])]
     target: Option<String>,
     /// Its process, for its CPU time and memory
@@ -35,9 +36,16 @@ pub(crate) struct Options {
     /// The instance that data goes to
     #[arg(long, default_value = "", conflicts_with = "compare")]
     instance: String,
-    /// Servers to run in turn and compare, the first with all others: `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]`
+    /// What every call says besides, such as `authorization: Bearer TOKEN`; may be given several times
+    #[arg(long, value_name = "NAME:VALUE", conflicts_with = "compare")]
+    header: Vec<Header>,
+    /// Servers to run in turn and compare, the first with all others:
+    /// `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N][,header=NAME:VALUE]`
     #[arg(long, num_args = 1.., value_name = "SERVER", conflicts_with = "target")]
     compare: Vec<Target>,
+    /// Who has signed the certificates of servers that speak TLS, as PEM; by default whom this machine trusts
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
     /// What to run; all of them if none is named
     #[arg(long, value_enum, num_args = 1.., value_name = "SCENARIO")]
     pub(crate) only: Vec<Kind>,
@@ -112,22 +120,34 @@ pub(crate) struct Options {
 impl Options {
     /// The servers, in their order.
     pub(crate) fn targets(&self) -> Result<Vec<Target>, TargetError> {
-        let Some(url) = &self.target else { return Ok(self.compare.clone()) };
-        let mut target = Target::of("server", url)?;
-        // Most servers that speak HTTP have a port of their own for it; Larder has one for both.
-        let http = self.http.as_deref().map_or_else(|| Ok(target.grpc.clone()), authority)?;
-        (target.http, target.pid) = (Some(http), self.pid);
-        target.instance.clone_from(&self.instance);
-        Ok(vec![target])
+        let targets = match &self.target {
+            Some(url) => vec![self.only_target(url)?],
+            None => self.compare.clone(),
+        };
+        if self.tls_ca.is_some() && !targets.iter().any(Target::is_encrypted) {
+            return Err(TargetError::Unencrypted);
+        }
+        Ok(targets)
     }
 
-    /// What the client announces.
-    pub(crate) fn wire(&self) -> Wire {
-        Wire {
+    fn only_target(&self, url: &str) -> Result<Target, TargetError> {
+        let mut target = Target::of("server", url)?;
+        // Most servers that speak HTTP have a port of their own for it; Larder has one for both.
+        let http = self.http.as_deref().map_or_else(|| Ok(target.grpc.clone()), str::parse)?;
+        (target.http, target.pid) = (Some(http), self.pid);
+        target.instance.clone_from(&self.instance);
+        self.header.iter().cloned().for_each(|header| target.say(header));
+        Ok(target)
+    }
+
+    /// How the client speaks.
+    pub(crate) fn wire(&self) -> Result<Wire, TlsError> {
+        Ok(Wire {
             max_frame: (self.frame_kib << 10).min((1 << 24) - 1),
             stream_window: 8 << 20,
             connection_window: 64 << 20,
-        }
+            tls: Tls::trusting(self.tls_ca.as_deref())?,
+        })
     }
 
     /// The data of one message of an upload.
@@ -168,9 +188,26 @@ mod tests {
 
     #[test]
     fn http_is_looked_for_at_the_same_port() {
-        let target = |line: &str| parse(line).unwrap().targets().unwrap().remove(0);
-        assert_eq!(target("grpc://h:1").http.as_deref(), Some("h:1"));
-        assert_eq!(target("grpc://h:1 --http http://h:2").http.as_deref(), Some("h:2"));
+        let http = |line: &str| {
+            let target = parse(line).unwrap().targets().unwrap().remove(0);
+            let http = target.http.unwrap();
+            (http.authority, http.certified.is_some())
+        };
+        assert_eq!(http("grpc://h:1"), ("h:1".to_owned(), false));
+        assert_eq!(http("grpcs://h:1"), ("h:1".to_owned(), true));
+        assert_eq!(http("grpcs://h:1 --http http://h:2"), ("h:2".to_owned(), false));
+    }
+
+    #[test]
+    fn headers_and_authorities_are_for_who_needs_them() {
+        let said = |line: &str| parse(line).unwrap().targets().unwrap().remove(0).headers.len();
+        assert_eq!(said("grpc://h:1 --header a:b --header c:d --header a:c"), 3);
+        assert!(parse("--compare a=grpc://h:1 --header a:b").is_err());
+        assert!(parse("grpc://h:1 --header ab").is_err());
+        let refused = |line: &str| parse(line).unwrap().targets().err();
+        assert_eq!(refused("grpcs://h:1 --tls-ca f"), None);
+        assert_eq!(refused("--compare a=grpc://h:1 b=grpcs://h:2 --tls-ca f"), None);
+        assert_eq!(refused("grpc://h:1 --tls-ca f"), Some(TargetError::Unencrypted));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use crate::error::BenchError;
+use crate::error::{BenchError, CallError};
 use crate::limits::Limits;
 use crate::load::{Pace, Phase, Rate, Tickets, Worker};
 use crate::options::Options;
@@ -13,15 +13,16 @@ use crate::progress::Progress;
 use crate::report::{Cell, Round, Row, RowTable, described};
 use crate::scenario::{Kind, Scenario, Sizes};
 use crate::target::Target;
+use crate::wire::Wire;
 
 /// Numbers of operations before which the next number of connections begins; no load comes so far.
 const SWEEP: u64 = 1 << 40;
 
 /// What does not change during a run.
-#[derive(Debug)]
 pub(crate) struct Run<'a> {
     pub(crate) options: &'a Options,
     pub(crate) targets: &'a [Target],
+    pub(crate) wire: &'a Wire,
     pub(crate) sizes: &'a Sizes,
     pub(crate) limits: &'a Limits,
     pub(crate) progress: &'a Progress,
@@ -43,13 +44,15 @@ struct Contender<'a> {
 
 impl Run<'_> {
     /// Whether all servers and their processes are there, before anything takes time.
-    pub(crate) fn greet(options: &Options, targets: &[Target]) -> Result<(), BenchError> {
+    pub(crate) fn greet(
+        options: &Options,
+        targets: &[Target],
+        wire: &Wire,
+    ) -> Result<(), BenchError> {
         for target in targets {
             sample(target)?;
-            let connected = Worker::connect(target, options.wire(), options.message_bytes(), 1);
-            let greeted = connected.and_then(|worker| worker.greet());
-            greeted
-                .map_err(|source| BenchError::Connect { address: target.grpc.clone(), source })?;
+            let connected = Worker::connect(target, wire, options.message_bytes(), 1);
+            connected.and_then(|worker| worker.greet()).map_err(unreached(target))?;
         }
         Ok(())
     }
@@ -92,11 +95,10 @@ impl Run<'_> {
         let connect = |share| {
             let own = (connections + threads - 1 - share) / threads;
             let bytes = self.options.message_bytes();
-            Worker::connect(target, self.options.wire(), bytes, own)
+            Worker::connect(target, self.wire, bytes, own)
         };
         let workers: Result<Vec<Worker>, _> = (0..threads).map(connect).collect();
-        let workers = workers
-            .map_err(|source| BenchError::Connect { address: target.grpc.clone(), source })?;
+        let workers = workers.map_err(unreached(target))?;
         let prepared = workers[0].prepare(&*scenario);
         Ok(Contender {
             target,
@@ -181,9 +183,8 @@ impl Run<'_> {
         let tickets = Tickets::new(contender.next, most);
         let before = sample(contender.target)?;
         let phase = Phase { scenario: &*contender.scenario, tickets: &tickets, pace, length };
-        let mut measured = Worker::load(&mut contender.workers, phase).map_err(|source| {
-            BenchError::Connect { address: contender.target.grpc.clone(), source }
-        })?;
+        let mut measured =
+            Worker::load(&mut contender.workers, phase).map_err(unreached(contender.target))?;
         let after = sample(contender.target)?;
         contender.next = tickets.taken().end;
         // After an error it is told already that something may not be there.
@@ -200,6 +201,10 @@ impl Run<'_> {
 enum Length {
     WarmUp,
     Round,
+}
+
+fn unreached(target: &Target) -> impl Fn(CallError) -> BenchError {
+    |source| BenchError::Connect { address: target.grpc.authority.clone(), source }
 }
 
 /// What the process of this server has used, where it is known.

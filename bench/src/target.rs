@@ -2,17 +2,24 @@
 
 use std::str::FromStr;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+use rustls::pki_types::ServerName;
 use thiserror::Error;
 
-/// A server: `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]`.
+/// What [`Target`]s are written like.
+const FORM: &str = "NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N][,header=NAME:VALUE]";
+
+/// A server: `NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N][,header=NAME:VALUE]`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Target {
     /// What reports call it.
     pub(crate) name: String,
-    /// `host:port` of gRPC.
-    pub(crate) grpc: String,
-    /// `host:port` of the HTTP cache.
-    pub(crate) http: Option<String>,
+    /// Where gRPC is.
+    pub(crate) grpc: Address,
+    /// Where the HTTP cache is.
+    pub(crate) http: Option<Address>,
+    /// What every call says beside what its protocol needs, such as credentials.
+    pub(crate) headers: HeaderMap,
     /// The server's process on this machine.
     pub(crate) pid: Option<u32>,
     /// The instance that bench data goes to.
@@ -21,18 +28,36 @@ pub(crate) struct Target {
     pub(crate) entries: Option<u64>,
 }
 
+/// Where a server listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Address {
+    /// `host:port`.
+    pub(crate) authority: String,
+    /// Whom its certificate must name, where it speaks TLS.
+    pub(crate) certified: Option<ServerName<'static>>,
+}
+
+/// A header of every call.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Header(HeaderName, HeaderValue);
+
 /// The text names no server.
 #[derive(Debug, Eq, Error, PartialEq)]
 pub(crate) enum TargetError {
-    #[error("expected NAME=URL[,pid=N][,http=URL][,instance=NAME][,entries=N]")]
+    #[error("expected {FORM}")]
     Form,
-    #[error("`{key}` is none of pid, http, instance, entries")]
+    #[error("`{key}` is none of pid, http, instance, entries, header")]
     Key { key: String },
     #[error("`{value}` is no process id")]
     Pid { value: String },
     #[error("`{value}` is no number of entries")]
     Entries { value: String },
-    #[error("`{url}` is not grpc://HOST:PORT or http://HOST:PORT: TLS is not spoken here")]
+    // Not its value, which may be a secret.
+    #[error("a header is NAME:VALUE, of visible characters")]
+    Header,
+    #[error("--tls-ca is for servers that speak TLS: grpcs:// or https://")]
+    Unencrypted,
+    #[error("`{url}` is not grpc://HOST:PORT or http://HOST:PORT, with TLS grpcs:// or https://")]
     Url { url: String },
 }
 
@@ -55,7 +80,7 @@ impl FromStr for Target {
                     target.pid =
                         Some(pid.map_err(|_| TargetError::Pid { value: value.to_owned() })?);
                 }
-                "http" => target.http = Some(authority(value)?),
+                "http" => target.http = Some(value.parse()?),
                 "instance" => value.clone_into(&mut target.instance),
                 "entries" => {
                     let entries = value.parse();
@@ -63,6 +88,7 @@ impl FromStr for Target {
                         entries.map_err(|_| TargetError::Entries { value: value.to_owned() })?,
                     );
                 }
+                "header" => target.say(value.parse()?),
                 _ => return Err(TargetError::Key { key: key.to_owned() }),
             }
         }
@@ -73,20 +99,61 @@ impl FromStr for Target {
 impl Target {
     /// A server of which nothing but its address is known.
     pub(crate) fn of(name: &str, url: &str) -> Result<Self, TargetError> {
-        let grpc = authority(url)?;
-        let (name, instance) = (name.to_owned(), String::new());
-        Ok(Self { name, grpc, http: None, pid: None, instance, entries: None })
+        Ok(Self {
+            name: name.to_owned(),
+            grpc: url.parse()?,
+            http: None,
+            headers: HeaderMap::new(),
+            pid: None,
+            instance: String::new(),
+            entries: None,
+        })
+    }
+
+    /// Has every call say this.
+    pub(crate) fn say(&mut self, Header(name, value): Header) {
+        self.headers.append(name, value);
+    }
+
+    /// Whether any of it is spoken over TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        let mut addresses = [Some(&self.grpc), self.http.as_ref()].into_iter().flatten();
+        addresses.any(|address| address.certified.is_some())
     }
 }
 
-/// `host:port` of a URL.
-pub(crate) fn authority(url: &str) -> Result<String, TargetError> {
-    let refused = || TargetError::Url { url: url.to_owned() };
-    let rest = url.strip_prefix("grpc://").or_else(|| url.strip_prefix("http://"));
-    let authority = rest.ok_or_else(refused)?.trim_end_matches('/');
-    let (host, port) = authority.rsplit_once(':').ok_or_else(refused)?;
-    let well_formed = !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok();
-    well_formed.then(|| authority.to_owned()).ok_or_else(refused)
+impl FromStr for Address {
+    type Err = TargetError;
+
+    fn from_str(url: &str) -> Result<Self, TargetError> {
+        let refused = || TargetError::Url { url: url.to_owned() };
+        let (scheme, rest) = url.split_once("://").ok_or_else(refused)?;
+        let authority = rest.trim_end_matches('/');
+        let (host, port) = authority.rsplit_once(':').ok_or_else(refused)?;
+        if host.is_empty() || host.contains('/') || port.parse::<u16>().is_err() {
+            return Err(refused());
+        }
+        let certified = match scheme {
+            "grpc" | "http" => None,
+            "grpcs" | "https" => {
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                Some(ServerName::try_from(host.to_owned()).map_err(|_| refused())?)
+            }
+            _ => return Err(refused()),
+        };
+        Ok(Self { authority: authority.to_owned(), certified })
+    }
+}
+
+impl FromStr for Header {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let (name, value) = text.split_once(':').ok_or(TargetError::Header)?;
+        let name = name.trim().parse().map_err(|_| TargetError::Header)?;
+        let value = value.trim().parse().map_err(|_| TargetError::Header)?;
+        Ok(Self(name, value))
+    }
 }
 
 #[cfg(test)]
@@ -105,11 +172,18 @@ mod tests {
             "a=grpc://localhost:1,pid=7,http=http://[::1]:2,instance=x/y,entries=9",
             Ok(Target {
                 pid: Some(7),
-                http: Some("[::1]:2".to_owned()),
+                http: Some(Address { authority: "[::1]:2".to_owned(), certified: None }),
                 instance: "x/y".to_owned(),
                 entries: Some(9),
-                ..bare
+                ..bare.clone()
             }),
+        );
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("Bearer a:b=c"));
+        headers.insert("x-y", HeaderValue::from_static(""));
+        check(
+            "a=grpc://localhost:1,header=Authorization: Bearer a:b=c,header=x-y:",
+            Ok(Target { headers, ..bare }),
         );
         check("grpc://localhost:1", Err(TargetError::Form));
         check("=grpc://localhost:1", Err(TargetError::Form));
@@ -118,10 +192,29 @@ mod tests {
         let entries = TargetError::Entries { value: "1k".to_owned() };
         check("a=grpc://localhost:1,entries=1k", Err(entries));
         check("a=grpc://localhost:1,size=1", Err(TargetError::Key { key: "size".to_owned() }));
-        for url in
-            ["localhost:1", "grpcs://localhost:1", "grpc://localhost", "grpc://:1", "grpc://h:x"]
-        {
+        for header in ["x", "x y: z", ": z", "x: \u{7f}"] {
+            check(&format!("a=grpc://localhost:1,header={header}"), Err(TargetError::Header));
+        }
+        let wrong = ["localhost:1", "ftp://h:1", "grpc://localhost", "grpc://:1", "grpc://h:x"];
+        for url in wrong.into_iter().chain(["grpcs://a b:1", "grpcs://h/:1"]) {
             check(&format!("a={url}"), Err(TargetError::Url { url: url.to_owned() }));
         }
+    }
+
+    #[test]
+    fn certificates_must_name_the_host() {
+        let check = |text: &str, grpc: Option<&str>, http: Option<&str>, is_encrypted: bool| {
+            let target: Target = text.parse().unwrap();
+            let name = |address: &Address| {
+                address.certified.as_ref().map(|name| name.to_str().into_owned())
+            };
+            let http_name = target.http.as_ref().and_then(name);
+            assert_eq!((name(&target.grpc).as_deref(), http_name.as_deref()), (grpc, http));
+            assert_eq!(target.is_encrypted(), is_encrypted, "{text}");
+        };
+        check("a=grpc://h:1,http=http://h:1", None, None, false);
+        check("a=grpcs://h:1", Some("h"), None, true);
+        check("a=grpc://h:1,http=https://[::1]:2", None, Some("::1"), true);
+        check("a=grpcs://127.0.0.1:1,http=https://h:1", Some("127.0.0.1"), Some("h"), true);
     }
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use larder_protos::{Digest, DigestFunction};
 use larder_testkit::TestServer;
 use serde_json::Value;
 
@@ -88,6 +89,49 @@ async fn what_another_server_does_not_offer_is_no_error() {
     assert_eq!((other.status.code(), first.status.code()), (Some(0), Some(1)));
     let complaints = String::from_utf8_lossy(&first.stderr);
     assert!(complaints.contains("http-get-small could not be measured at a"), "{complaints}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_credentials_are_for_both_protocols() {
+    const TOKEN: &str = "writer-b1946ac92492d234";
+    let scratch = tempfile::tempdir().unwrap();
+    let scratch_path = scratch.path().to_owned();
+    let credentials = scratch_path.join("credentials");
+    let hash = Digest::of(DigestFunction::Sha256, TOKEN.as_bytes());
+    fs::write(&credentials, format!("bench write token sha256:{}\n", hash.hash())).unwrap();
+    let tls = |file| format!("{}/../testkit/tests/service/tls/{file}", env!("CARGO_MANIFEST_DIR"));
+    let (cert, key, ca) = (tls("server.pem"), tls("server.key"), tls("ca.pem"));
+    let credentials = credentials.display().to_string();
+    let server = TestServer::start_with(&[
+        ("tls.cert_file", &cert),
+        ("tls.key_file", &key),
+        ("auth.credentials_file", &credentials),
+    ])
+    .await;
+    let address = server.address();
+    let run = move || {
+        let header = format!("authorization: Bearer {TOKEN}");
+        let begin = |ca: &str, header: Option<&str>| {
+            Command::new(env!("CARGO_BIN_EXE_larder-bench"))
+                .arg(format!("grpcs://{address}"))
+                .args(["--tls-ca", ca])
+                .args(header.into_iter().flat_map(|header| ["--header", header]))
+                .args(["--only", "read-small", "write-small", "http-get-small"])
+                .args(SMALL_RUN.split_whitespace())
+                .args(["--scratch".as_ref(), scratch_path.as_path()])
+                .output()
+                .expect("the program starts")
+        };
+        [begin(&ca, Some(&header)), begin(&ca, None), begin(&tls("client_ca.pem"), Some(&header))]
+    };
+    let [trusted, unnamed, distrustful] = tokio::task::spawn_blocking(run).await.unwrap();
+    let complaints = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(trusted.status.success(), "{}", complaints(&trusted));
+    assert_eq!((unnamed.status.code(), distrustful.status.code()), (Some(1), Some(1)));
+    // UNAUTHENTICATED.
+    assert!(complaints(&unnamed).contains("status 16"), "{}", complaints(&unnamed));
+    assert!(complaints(&distrustful).contains("UnknownIssuer"), "{}", complaints(&distrustful));
     server.stop().await;
 }
 

@@ -20,7 +20,6 @@ use crate::wire::Wire;
 const GREETING: Duration = Duration::from_secs(10);
 
 /// Connections that one thread at a time drives.
-#[derive(Debug)]
 pub(crate) struct Worker {
     clients: Vec<Client>,
     _drivers: JoinSet<()>,
@@ -47,7 +46,7 @@ impl Worker {
     /// Opens so many connections.
     pub(crate) fn connect(
         target: &Target,
-        wire: Wire,
+        wire: &Wire,
         message_bytes: usize,
         connections: usize,
     ) -> Result<Self, CallError> {

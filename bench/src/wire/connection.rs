@@ -8,14 +8,17 @@ use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::framing;
+use super::tls::{Protocol, Tls};
 use crate::error::CallError;
+use crate::target::{Address, Target};
 
-/// What the client announces to servers, in bytes.
-#[derive(Clone, Copy, Debug)]
+/// How the client speaks. What it announces to servers is in bytes.
+#[derive(Clone)]
 pub(crate) struct Wire {
     /// The largest DATA frame it takes.
     pub(crate) max_frame: u32,
@@ -23,36 +26,39 @@ pub(crate) struct Wire {
     pub(crate) stream_window: u32,
     /// What may be under way to all of them.
     pub(crate) connection_window: u32,
+    /// With servers that speak it.
+    pub(crate) tls: Tls,
 }
 
 /// One connection to a server.
 #[derive(Debug)]
 pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
-    authority: String,
+    /// What stands before the path of each call.
+    base: String,
+    /// What each call says beside what gRPC has.
+    headers: HeaderMap,
 }
 
 impl Connection {
-    /// Connects; `drivers` runs what moves the frames.
+    /// Connects to where `target` speaks gRPC; `drivers` runs what moves the frames.
     pub(crate) async fn open(
-        authority: &str,
-        wire: Wire,
+        target: &Target,
+        wire: &Wire,
         drivers: &mut JoinSet<()>,
     ) -> Result<Self, CallError> {
+        let Address { authority, certified } = &target.grpc;
         let stream = TcpStream::connect(authority).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = Builder::new()
-            .enable_push(false)
-            .max_frame_size(wire.max_frame)
-            .initial_window_size(wire.stream_window)
-            .initial_connection_window_size(wire.connection_window)
-            .handshake(stream)
-            .await?;
-        drivers.spawn(async move {
-            // How it ends shows in the calls that it carried.
-            let _ended = connection.await;
-        });
-        Ok(Self { sender, authority: authority.to_owned() })
+        let (sender, scheme) = match certified {
+            None => (shake_hands(stream, wire, drivers).await?, "http"),
+            Some(name) => {
+                let stream = wire.tls.over(stream, name, Protocol::Http2).await?;
+                (shake_hands(stream, wire, drivers).await?, "https")
+            }
+        };
+        let base = format!("{scheme}://{authority}");
+        Ok(Self { sender, base, headers: target.headers.clone() })
     }
 
     /// One message there, one back.
@@ -110,13 +116,33 @@ impl Connection {
         &self,
         path: &'static str,
     ) -> Result<(ResponseFuture, SendStream<Bytes>), CallError> {
-        let request = Request::post(format!("http://{}{path}", self.authority))
+        let mut request = Request::post(format!("{}{path}", self.base))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(())?;
+        request.headers_mut().extend(self.headers.clone());
         let mut sender = self.sender.clone().ready().await?;
         Ok(sender.send_request(request, false)?)
     }
+}
+
+async fn shake_hands(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    wire: &Wire,
+    drivers: &mut JoinSet<()>,
+) -> Result<SendRequest<Bytes>, CallError> {
+    let (sender, connection) = Builder::new()
+        .enable_push(false)
+        .max_frame_size(wire.max_frame)
+        .initial_window_size(wire.stream_window)
+        .initial_connection_window_size(wire.connection_window)
+        .handshake(io)
+        .await?;
+    drivers.spawn(async move {
+        // How it ends shows in the calls that it carried.
+        let _ended = connection.await;
+    });
+    Ok(sender)
 }
 
 /// Sends what the window lets through, part after part.

@@ -3,28 +3,33 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::tls::{Protocol, Tls};
 use crate::error::CallError;
+use crate::target::Address;
 
 /// Connections to one server. Those that no request uses wait here.
-#[derive(Debug)]
 pub(crate) struct HttpPool {
-    authority: String,
+    address: Address,
+    tls: Tls,
+    /// What each request says beside what HTTP needs.
+    headers: HeaderMap,
     idle: RefCell<Vec<SendRequest<Empty<Bytes>>>>,
     drivers: RefCell<JoinSet<()>>,
 }
 
 impl HttpPool {
     /// Connects when the first request comes.
-    pub(crate) fn new(authority: &str) -> Self {
-        let authority = authority.to_owned();
-        Self { authority, idle: RefCell::default(), drivers: RefCell::default() }
+    pub(crate) fn new(address: &Address, tls: &Tls, headers: &HeaderMap) -> Self {
+        let (address, tls, headers) = (address.clone(), tls.clone(), headers.clone());
+        Self { address, tls, headers, idle: RefCell::default(), drivers: RefCell::default() }
     }
 
     /// Fetches a path; the body goes to `sink` as it arrives.
@@ -38,7 +43,9 @@ impl HttpPool {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let request = Request::get(path).header("host", &self.authority).body(Empty::new())?;
+        let host = &self.address.authority;
+        let mut request = Request::get(path).header("host", host).body(Empty::new())?;
+        request.headers_mut().extend(self.headers.clone());
         connection.ready().await?;
         let response = connection.send_request(request).await?;
         let status = response.status().as_u16();
@@ -56,9 +63,22 @@ impl HttpPool {
     }
 
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, CallError> {
-        let stream = TcpStream::connect(&self.authority).await?;
+        let stream = TcpStream::connect(&self.address.authority).await?;
         stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
+        match &self.address.certified {
+            None => self.shake_hands(stream).await,
+            Some(name) => {
+                let stream = self.tls.over(stream, name, Protocol::Http1).await?;
+                self.shake_hands(stream).await
+            }
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<SendRequest<Empty<Bytes>>, CallError> {
+        let (sender, connection) = handshake(TokioIo::new(io)).await?;
         self.drivers.borrow_mut().spawn(async move {
             // How it ends shows in the requests that it carried.
             let _ended = connection.await;

@@ -4,7 +4,9 @@
 mod connection;
 mod framing;
 mod http1;
+mod tls;
 
 pub(crate) use connection::{Connection, Wire};
 pub(crate) use framing::{MessageHead, ReadParser, message, write_message};
 pub(crate) use http1::HttpPool;
+pub(crate) use tls::{Tls, TlsError};
