@@ -1,6 +1,8 @@
 //! [`Digest`]: the name of a blob.
 
+use std::array;
 use std::fmt;
+use std::sync::LazyLock;
 
 use crate::error::shown;
 use crate::{DigestFunction, DigestHasher, Hash, ParseError, reapi};
@@ -12,6 +14,10 @@ pub struct Digest {
     hash: Hash,
     size_bytes: u64,
 }
+
+/// Of no bytes at all, by function. Names are held against it more often than a hash costs nothing.
+static EMPTY: LazyLock<[Digest; DigestFunction::ALL.len()]> =
+    LazyLock::new(|| array::from_fn(|place| Digest::of(DigestFunction::ALL[place], &[])));
 
 impl Digest {
     /// A digest of its parts.
@@ -50,7 +56,7 @@ impl Digest {
 
     /// The digest of no bytes at all.
     pub fn empty(function: DigestFunction) -> Self {
-        Self::of(function, &[])
+        EMPTY[function as usize]
     }
 
     /// Whether this names the empty blob: a size of zero with any other hash does not.

@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use larder_protos::reapi::RequestMetadata;
 use prost::Message as _;
 use tracing::Span;
@@ -16,7 +16,8 @@ use crate::report::TraceId;
 use crate::spans;
 
 /// What carries it.
-pub(crate) const HEADER: &str = "build.bazel.remote.execution.v2.requestmetadata-bin";
+pub(crate) static HEADER: HeaderName =
+    HeaderName::from_static("build.bazel.remote.execution.v2.requestmetadata-bin");
 
 /// Real ones take some hundred bytes.
 const HEADER_BYTES_MAX: usize = 8 * 1024;
@@ -88,7 +89,7 @@ macro_rules! request_span {
 impl Caller {
     /// Reads the header, the first one if there are several.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.get(HEADER).and_then(|value| parse(value.as_bytes())))
+        Self(headers.get(&HEADER).and_then(|value| parse(value.as_bytes())))
     }
 
     /// The program.
@@ -174,7 +175,7 @@ mod tests {
 
     fn caller(value: &[u8]) -> Caller {
         let value = HeaderValue::from_bytes(value).expect("a good value");
-        Caller::of(&HeaderMap::from_iter([(http::HeaderName::from_static(HEADER), value)]))
+        Caller::of(&HeaderMap::from_iter([(HEADER.clone(), value)]))
     }
 
     fn encoded(name: &str) -> String {

@@ -27,9 +27,13 @@ const MAX_STREAMS: usize = 512;
 
 /// Owns the streams that are being drained. Cloning shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Drainer {
+pub(crate) struct Drainer(Arc<Shared>);
+
+/// Behind one pointer, since every request takes a drainer along.
+#[derive(Debug)]
+struct Shared {
     tasks: TaskTracker,
-    streams: Arc<Mutex<Streams>>,
+    streams: Mutex<Streams>,
     ending: CancellationToken,
 }
 
@@ -43,7 +47,7 @@ struct Streams {
 impl Drainer {
     /// Once `ending` is cancelled what is left gets little time.
     pub(crate) fn new(ending: CancellationToken) -> Self {
-        Self { tasks: TaskTracker::new(), streams: Arc::default(), ending }
+        Self(Arc::new(Shared { tasks: TaskTracker::new(), streams: Mutex::default(), ending }))
     }
 
     /// Reads `rest` to its end in the background of this worker, whose end is the task's at the latest.
@@ -57,14 +61,14 @@ impl Drainer {
         if let Some(Ok(None) | Err(_)) = rest.try_next().now_or_never() {
             return;
         }
-        let ending = self.ending.clone();
-        let mut streams = self.streams.lock();
+        let shared = Arc::clone(&self.0);
+        let mut streams = self.0.streams.lock();
         streams.begun += 1;
-        let place = Place { number: streams.begun, streams: Arc::clone(&self.streams) };
-        let number = place.number;
+        let number = streams.begun;
         // The place cannot be given back before it is taken: that needs the lock, too.
-        let task = self.tasks.spawn(async move {
-            let _place = place;
+        let task = self.0.tasks.spawn(async move {
+            let place = Place { number, shared };
+            let ending = &place.shared.ending;
             let to_the_end = async { while let Ok(Some(_)) = rest.try_next().await {} };
             let soon_after_ending = async {
                 ending.cancelled().await;
@@ -88,12 +92,12 @@ impl Drainer {
 /// A stream's place among those that are drained.
 struct Place {
     number: u64,
-    streams: Arc<Mutex<Streams>>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.streams.lock().tasks.remove(&self.number);
+        self.shared.streams.lock().tasks.remove(&self.number);
     }
 }
 
@@ -160,6 +164,6 @@ mod tests {
         let begun = Instant::now();
         assert_eq!((dropped.recv().await, dropped.recv().await), (Some(0), Some(1)));
         assert_eq!(begun.elapsed(), Duration::ZERO);
-        assert_eq!(drainer.streams.lock().tasks.len(), MAX_STREAMS);
+        assert_eq!(drainer.0.streams.lock().tasks.len(), MAX_STREAMS);
     }
 }

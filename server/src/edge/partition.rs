@@ -18,7 +18,12 @@ impl Partition {
     pub(crate) fn of(instance: &InstanceName) -> Self {
         let keyspace =
             |name: &str| Keyspace::new(name).expect("instance names are shorter than keyspaces");
-        Self { blobs: keyspace(""), actions: keyspace(instance.as_str()) }
+        let blobs = keyspace("");
+        let actions = match instance.as_str() {
+            "" => blobs.clone(),
+            name => keyspace(name),
+        };
+        Self { blobs, actions }
     }
 
     pub(crate) fn blob(&self, digest: Digest) -> BlobKey {

@@ -119,14 +119,6 @@ impl Edge {
     pub fn budget(&self) -> &Budget {
         &self.budget
     }
-
-    async fn handle(self, request: Request<Incoming>) -> Response<Body> {
-        if is_grpc(&request) {
-            self.grpc.call(request).await
-        } else {
-            self.http.call(request).await
-        }
-    }
 }
 
 /// Whether a request is a gRPC call, by its content type.
@@ -145,7 +137,12 @@ impl tower_service::Service<Request<Incoming>> for Edge {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let edge = self.clone();
-        Box::pin(async move { Ok(edge.handle(request).await) })
+        if is_grpc(&request) {
+            let grpc = Arc::clone(&self.grpc);
+            Box::pin(async move { Ok(grpc.call(request).await) })
+        } else {
+            let http = Arc::clone(&self.http);
+            Box::pin(async move { Ok(http.call(request).await) })
+        }
     }
 }

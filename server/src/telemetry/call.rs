@@ -18,7 +18,7 @@ use crate::report::Report;
 /// the outcome is CANCELLED, since a client that goes away leaves only a drop.
 #[derive(Debug)]
 pub(super) struct Call {
-    sinks: Sinks,
+    sinks: Arc<Sinks>,
     method: Method,
     tool: Tool,
     mnemonic: String,
@@ -34,7 +34,7 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn begin(
-        sinks: Sinks,
+        sinks: Arc<Sinks>,
         method: Method,
         caller: Caller,
         report: Option<Report>,

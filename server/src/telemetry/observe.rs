@@ -20,7 +20,7 @@ use super::call::{Call, grpc_code, http_code};
 use super::method::Method;
 use super::rpc_metrics::RpcMetrics;
 use super::tasks::TaskMetrics;
-use crate::caller::Caller;
+use crate::caller::{Caller, Tool};
 use crate::report::{Report, Reports};
 
 /// Whatever ends a body early.
@@ -30,7 +30,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Observed<S> {
     inner: S,
-    sinks: Sinks,
+    sinks: Arc<Sinks>,
 }
 
 /// Where what is observed goes. Cloning shares it.
@@ -47,7 +47,7 @@ pub struct Sinks {
 impl<S> Observed<S> {
     /// Records into `sinks` what `inner` does.
     pub fn new(inner: S, sinks: Sinks) -> Self {
-        Self { inner, sinks }
+        Self { inner, sinks: Arc::new(sinks) }
     }
 }
 
@@ -70,8 +70,11 @@ where
         let caller = Caller::of(request.headers());
         let begin = |reports| Report::begin(reports, &mut request, &caller, method.label());
         let report = self.sinks.reports.as_ref().map(begin);
-        let mut call = Call::begin(self.sinks.clone(), method, caller, report);
-        request.extensions_mut().insert(call.tool());
+        let mut call = Call::begin(Arc::clone(&self.sinks), method, caller, report);
+        // Who does not find one takes the default.
+        if call.tool() != Tool::default() {
+            request.extensions_mut().insert(call.tool());
+        }
         request.extensions_mut().insert(Arc::clone(call.tally()));
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
         if inner.is_none() {

@@ -1,15 +1,16 @@
 //! One connection, by TLS where that is set up: HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::Response;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time;
@@ -169,13 +170,28 @@ where
     let noted = move |response: Response<S::AnswerBody>| {
         response.map(|body| Noted::new(body, outgoing.clone()))
     };
-    let service = TowerToHyperService::new(service.map_response(noted));
+    let service = Called(RefCell::new(service.map_response(noted)));
     let mut connection = pin!(manner.builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = drained(connection.as_mut(), &outlet) => return ended,
         () = manner.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     drained(connection.as_mut(), &outlet).await
+}
+
+/// A service as hyper calls it. Others clone theirs for each request, to wait until the clone is ready; ours always are.
+struct Called<S>(RefCell<S>);
+
+impl<S: tower_service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>>
+    for Called<S>
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        self.0.borrow_mut().call(request)
+    }
 }
 
 /// Polls the connection's protocol to its end, and each time writes what it said.
@@ -201,9 +217,7 @@ mod tests {
     use std::convert::Infallible;
 
     use bytes::Bytes;
-    use http::Request;
     use http_body_util::{BodyExt as _, Full};
-    use hyper::body::Incoming;
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::{Instant, sleep};
     use tower::service_fn;

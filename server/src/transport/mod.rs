@@ -90,7 +90,7 @@ impl Drop for Transport {
     }
 }
 
-/// What a transport can serve.
+/// What a transport can serve. It is always ready: nobody asks before it is called.
 ///
 /// An alias by blanket implementation, since this list of bounds stands at every function below.
 pub trait HttpService:

@@ -78,14 +78,14 @@ impl GrpcRouter {
     }
 
     async fn dispatch(&self, request: Request<AdmittedBody>) -> Response<Body> {
+        // In boxes, since these take more room than other calls, which would have to move it too.
         if request.uri().path() == find_missing::PATH {
-            return find_missing::call(&self.shared, request).await;
+            return Box::pin(find_missing::call(&self.shared, request)).await;
         }
         if request.uri().path() == update_result::PATH {
             return update_result::call(&self.shared, request).await;
         }
         if is_plain_write(&request) {
-            // In a box, since an upload takes much more room than other calls, which would have to move it too.
             return Box::pin(write_call::call(&self.shared, request)).await;
         }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
@@ -103,7 +103,7 @@ impl GrpcRouter {
                 self.capabilities.clone().oneshot(request).await
             }
             _ => {
-                let others = self.others.clone().oneshot(request.map(Body::new)).await;
+                let others = Box::pin(self.others.clone().oneshot(request.map(Body::new))).await;
                 return others.unwrap_or_else(|never| match never {});
             }
         };

@@ -47,23 +47,36 @@ impl HttpCache {
             Err(error) => return refusal(error),
         };
         let (path, is_folder) = (path.as_str(), path.is_folder());
-        let shared = &*self.shared;
         match Place::of(path) {
-            Some(place) if place.dialect == Dialect::Sccache => {
+            Some(place) if place.dialect == Dialect::Cache && !is_folder => {
                 Notes::of(request.extensions()).instance(place.instance);
-                webdav::call(shared, path, is_folder, &place, request).await
+                self.cache(&place, request).await
             }
-            Some(place) if !is_folder => {
+            Some(place) if place.dialect == Dialect::Sccache || !is_folder => {
                 Notes::of(request.extensions()).instance(place.instance);
-                match place.dialect {
-                    Dialect::KeyValue => key_value::call(shared, &place, request).await,
-                    Dialect::Gradle => gradle::call(shared, &place, request).await,
-                    Dialect::Turborepo => turborepo::call(shared, &place, request).await,
-                    Dialect::Nx => nx::call(shared, &self.claims, &place, request).await,
-                    Dialect::Cache | Dialect::Sccache => self.cache(&place, request).await,
-                }
+                // In a box, as all that takes more room than a download, which would have to move it too.
+                Box::pin(self.entry(path, is_folder, &place, request)).await
             }
             _ => refusal(PathError::Unknown),
+        }
+    }
+
+    /// What other tools keep.
+    async fn entry(
+        &self,
+        path: &str,
+        is_folder: bool,
+        place: &Place<'_>,
+        request: CacheRequest,
+    ) -> Response<Body> {
+        let shared = &*self.shared;
+        match place.dialect {
+            Dialect::Cache => self.cache(place, request).await,
+            Dialect::KeyValue => key_value::call(shared, place, request).await,
+            Dialect::Gradle => gradle::call(shared, place, request).await,
+            Dialect::Turborepo => turborepo::call(shared, place, request).await,
+            Dialect::Nx => nx::call(shared, &self.claims, place, request).await,
+            Dialect::Sccache => webdav::call(shared, path, is_folder, place, request).await,
         }
     }
 
@@ -85,8 +98,10 @@ impl HttpCache {
             (&Method::GET | &Method::HEAD, Kind::ActionResult) => {
                 download::action_result(&target, &request).await
             }
-            (&Method::PUT, Kind::Blob) => upload::blob(&target, request).await,
-            (&Method::PUT, Kind::ActionResult) => upload::action_result(&target, request).await,
+            (&Method::PUT, Kind::Blob) => Box::pin(upload::blob(&target, request)).await,
+            (&Method::PUT, Kind::ActionResult) => {
+                Box::pin(upload::action_result(&target, request)).await
+            }
             _ => method_not_allowed("GET, HEAD, PUT"),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! A blob never changes, so its hash is its entity tag. Encoded bytes may differ from one answer to the next: their tag is weak.
 
+use std::fmt::Write as _;
+
 use ::http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
 use ::http::{HeaderMap, HeaderValue};
 use larder_protos::Hash;
@@ -25,7 +27,10 @@ pub(super) enum Condition {
 
 impl Tag {
     pub(super) fn of(hash: &Hash) -> Self {
-        Self { strong: format!("\"{hash}\"") }
+        // A string that grows while it is written would be allocated three times.
+        let mut strong = String::with_capacity(2 + 2 * hash.as_bytes().len());
+        write!(strong, "\"{hash}\"").expect("a string takes all that is written to it");
+        Self { strong }
     }
 
     /// Of the bytes themselves.

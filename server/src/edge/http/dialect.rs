@@ -42,12 +42,18 @@ const CLOSED: [(&[&str], Dialect); 5] = [
 impl<'a> Place<'a> {
     /// What `path`, which has no slash at its start, is in. No two dialects claim one path.
     pub(crate) fn of(path: &'a str) -> Option<Self> {
-        Self::open(path).or_else(|| Self::closed(path))
+        // The last segment is most often a hash, longer than all others, so it is looked for from the end, and once.
+        let (folder, last) = match path.rsplit_once('/') {
+            Some((folder, last)) => (Some(folder), last),
+            None => (None, path),
+        };
+        Self::open(path, folder, last).or_else(|| Self::closed(path, folder?, last))
     }
 
-    fn open(path: &'a str) -> Option<Self> {
+    fn open(path: &'a str, folder: Option<&'a str>, last: &'a str) -> Option<Self> {
+        let segments = folder.into_iter().flat_map(|folder| folder.split('/'));
         let mut begin = 0;
-        for segment in path.split('/') {
+        for segment in segments.chain([last]) {
             if let Some((word, dialect)) = OPEN.into_iter().find(|(word, _)| *word == segment) {
                 let instance = path[..begin].trim_end_matches('/');
                 let rest = path[begin + word.len()..].trim_start_matches('/');
@@ -58,14 +64,13 @@ impl<'a> Place<'a> {
         None
     }
 
-    fn closed(path: &'a str) -> Option<Self> {
+    fn closed(path: &'a str, folder: &'a str, last: &'a str) -> Option<Self> {
         // Turborepo asks the folder itself too.
         if let Some(instance) = strip(path, &["v8", "artifacts"]) {
             return Some(Self { dialect: Dialect::Turborepo, instance, rest: "" });
         }
-        let (prefix, last) = path.rsplit_once('/')?;
         CLOSED.into_iter().find_map(|(words, dialect)| {
-            let instance = strip(prefix, words)?;
+            let instance = strip(folder, words)?;
             let rest = match dialect {
                 Dialect::Cache => path[instance.len()..].trim_start_matches('/'),
                 _ => last,

@@ -139,6 +139,7 @@ pub(super) async fn action_result(target: &Target<'_>, request: &CacheRequest) -
             }
             let length_bytes = body.len() as u64;
             let mut response = Response::new(Body::new(Full::new(body)));
+            response.headers_mut().insert(VARY, HeaderValue::from_static(VARIES_BY));
             describe(&mut response, Some(length_bytes));
             if !accepted.identity {
                 insert(&mut response, CONTENT_ENCODING, "zstd");
@@ -203,12 +204,11 @@ fn tagged(mut response: Response<Body>, tag: HeaderValue) -> Response<Body> {
     response
 }
 
-/// The headers that every body has.
+/// The headers that every body has, but for what it varies by.
 fn describe(response: &mut Response<Body>, length_bytes: Option<u64>) {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(VARY, HeaderValue::from_static(VARIES_BY));
     if let Some(length_bytes) = length_bytes {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length_bytes));
     }
