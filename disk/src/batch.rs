@@ -61,6 +61,14 @@ impl Batch {
         self.items.iter().any(is)
     }
 
+    /// The keys that it removes, and where in the log it does so.
+    pub(crate) fn removals(&self) -> impl Iterator<Item = (&ShortKey, Location)> {
+        self.items.iter().filter_map(|item| match &item.after {
+            After::Remove { key, at, .. } | After::Forget { key, at } => Some((key, *at)),
+            After::Store { .. } | After::Move { .. } => None,
+        })
+    }
+
     /// Tells all who wait that it was not written.
     pub(crate) fn fail(self, error: &DiskError) {
         for item in self.items {

@@ -398,7 +398,7 @@ impl Committer {
             return Ok(());
         };
         if !error.is_disk_full() || batch.is_of_reclaiming() || !self.free_disk(batch.bytes) {
-            batch.fail(&error);
+            self.give_up_batch(batch, &error);
             return Err(error);
         }
         self.gather_again(batch);
@@ -409,11 +409,20 @@ impl Committer {
                 if error.is_disk_full() {
                     self.inventory.note_futile_eviction();
                 }
-                batch.fail(&error);
+                self.give_up_batch(batch, &error);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Tells all who wait that the batch failed. After a failed sync it may be in the log all the same: what it removes is then not
+    /// claimed any more, so that nobody is told of a blob that the next start does not find.
+    fn give_up_batch(&self, batch: Batch, error: &DiskError) {
+        if self.inventory.refuses_writes() {
+            batch.removals().for_each(|(key, at)| self.inventory.remove_before(key, at));
+        }
+        batch.fail(error);
     }
 
     /// Makes what is written findable, and answers.
