@@ -26,3 +26,4 @@ pub mod spans;
 pub mod telemetry;
 pub mod trace;
 pub mod transport;
+pub mod trust;

@@ -21,7 +21,7 @@ use crate::background::{Background, Chore, every};
 use crate::compose::{self, ComposeError, Stacks, UsageReport};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
-use crate::fetch::{Origin, OriginError};
+use crate::fetch::Origin;
 use crate::guard::Guard;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::memory::{HotLimit, MemoryReader};
@@ -34,6 +34,7 @@ use crate::telemetry::{
 use crate::transport::{
     ListenError, Listener, TlsError, Transport, TransportMetrics, TransportOptions, listen, serve,
 };
+use crate::trust::TrustError;
 
 /// Well above what the clients of one server open. Few descriptors make it fewer: [`connections_max`].
 const CONNECTIONS_MAX: usize = 8192;
@@ -101,7 +102,7 @@ pub enum StartError {
     Compose(ComposeError),
     /// No fetching from origins.
     #[error("fetching from origins cannot be set up")]
-    Origin(#[from] OriginError),
+    Origin(#[from] TrustError),
     /// No access log.
     #[error(transparent)]
     AccessLog(#[from] AccessLogError),

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use url::Url;
 
 use crate::bounded_read::bounded_read;
-use crate::fetch::{OriginError, tls_connector};
+use crate::trust::{TrustError, tls_connector};
 
 const TOKEN_FILE_BYTES_MAX: u64 = 8 << 10;
 /// Longer pages are none of ours: metrics take some 100 KiB.
@@ -55,7 +55,7 @@ pub(super) enum AdminError {
     #[error("--token-file: {}: no token that fits into a header", path.display())]
     Token { path: PathBuf },
     #[error("--ca-file")]
-    CaFile(#[source] OriginError),
+    CaFile(#[source] TrustError),
     #[error("{url}: no server answers; is it running, and is this its admin port?")]
     Connect { url: String, source: io::Error },
     #[error("{url}: the exchange broke off")]

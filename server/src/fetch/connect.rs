@@ -3,14 +3,10 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use larder_cas::blocking;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -19,9 +15,9 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::addresses::AddressRules;
-use super::error::{FetchError, OriginError};
+use super::error::FetchError;
 use super::settings::FetchSettings;
-use crate::bounded_read::bounded_read;
+use crate::trust::{TrustError, tls_connector};
 
 /// For each address of a name, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,8 +27,6 @@ const MAX_ADDRESSES: usize = 4;
 
 /// The system's resolver blocks a thread of the pool that reads the disk too, so few may ask at a time.
 const MAX_LOOKUPS: usize = 2;
-
-const CA_FILE_LIMIT_BYTES: u64 = 4 << 20;
 
 /// An open connection, plain or by TLS.
 pub(super) type Connection = Box<dyn Io>;
@@ -49,7 +43,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(settings: &FetchSettings) -> Result<Self, OriginError> {
+    pub(super) fn new(settings: &FetchSettings) -> Result<Self, TrustError> {
         Ok(Self {
             rules: AddressRules::new(settings.allow_addresses.clone()),
             tls: tls_connector(settings.ca_file.as_deref())?,
@@ -115,43 +109,6 @@ impl Connector {
     }
 }
 
-/// Trusts the system's authorities, and those in `ca_file`.
-pub(crate) fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, OriginError> {
-    Ok(TlsConnector::from(Arc::new(tls_config(trusted(ca_file)?)?)))
-}
-
-/// The system's authorities, and those in `ca_file`.
-pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, OriginError> {
-    let mut roots = RootCertStore::empty();
-    let system = rustls_native_certs::load_native_certs();
-    let (trusted, _) = roots.add_parsable_certificates(system.certs);
-    if let Some(path) = ca_file {
-        let unusable = |source| OriginError::CaFile { path: path.to_owned(), source };
-        let text = bounded_read(path, CA_FILE_LIMIT_BYTES).map_err(unusable)?;
-        let own = parse_certificates(&text).map_err(unusable)?;
-        for certificate in own {
-            roots.add(certificate).map_err(|error| unusable(io::Error::other(error)))?;
-        }
-    } else if trusted == 0 {
-        let errors = system.errors;
-        tracing::warn!(
-            ?errors,
-            "the system has no trusted certificates: nothing is had over https"
-        );
-    }
-    Ok(roots)
-}
-
-/// For who calls somebody over TLS.
-pub(crate) fn tls_config(roots: RootCertStore) -> Result<ClientConfig, OriginError> {
-    // Named, since another crate of the program could choose another provider for all.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
-}
-
 /// The addresses that may be connected to, or what kind the first one is if none may.
 fn admitted(rules: &AddressRules, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, &'static str> {
     let mut first_kind = None;
@@ -167,15 +124,6 @@ fn admitted(rules: &AddressRules, found: Vec<SocketAddr>) -> Result<Vec<SocketAd
         Some(kind) if admitted.is_empty() => Err(kind),
         _ => Ok(admitted),
     }
-}
-
-fn parse_certificates(text: &str) -> io::Result<Vec<CertificateDer<'static>>> {
-    let parsed = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let parsed = parsed.map_err(io::Error::other)?;
-    if parsed.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no certificate in it"));
-    }
-    Ok(parsed)
 }
 
 /// The host of a URL, with its port if that is not the scheme's.

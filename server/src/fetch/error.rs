@@ -2,7 +2,6 @@
 //! origins carry tokens.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder_protos::Hash;
@@ -203,24 +202,4 @@ impl FetchFault {
             Self::Aborted => "aborted",
         }
     }
-}
-
-/// Why origins cannot be asked at all.
-#[derive(Debug, Error)]
-pub enum OriginError {
-    /// A file of authorities cannot be used; who names it says which setting it is.
-    #[error("{}: {source}", path.display())]
-    CaFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: io::Error,
-    },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls {
-        /// What it says.
-        #[from]
-        source: rustls::Error,
-    },
 }

@@ -15,8 +15,7 @@ mod settings;
 mod stats;
 
 pub use addresses::{AddressRules, Network, Networks};
-pub(crate) use connect::{tls_config, tls_connector, trusted};
-pub use error::{FetchError, FetchFault, OriginError};
+pub use error::{FetchError, FetchFault};
 pub use headers::{HeaderError, OriginHeaders};
 pub use hosts::HostRules;
 pub use integrity::{Integrity, IntegrityError};

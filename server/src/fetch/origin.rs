@@ -19,11 +19,12 @@ use tokio::time::timeout;
 use url::{Position, Url};
 
 use super::connect::{Connector, shown_host};
-use super::error::{FetchError, OriginError};
+use super::error::FetchError;
 use super::headers::OriginHeaders;
 use super::settings::FetchSettings;
 use super::stats::FetchStats;
 use crate::config::ByteSize;
+use crate::trust::TrustError;
 
 /// Mirrors redirect once or twice.
 const MAX_REDIRECTS: usize = 10;
@@ -61,7 +62,7 @@ impl fmt::Debug for Origin {
 
 impl Origin {
     /// Within `settings`, and nothing larger than is stored. Reads the certificates that are trusted; blocks.
-    pub fn new(settings: &FetchSettings, max_blob_size: ByteSize) -> Result<Self, OriginError> {
+    pub fn new(settings: &FetchSettings, max_blob_size: ByteSize) -> Result<Self, TrustError> {
         let connector = Connector::new(settings)?;
         let max_size = settings.max_size.min(max_blob_size);
         let settings = FetchSettings { max_size, ..settings.clone() };

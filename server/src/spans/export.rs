@@ -35,8 +35,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::{REQUEST, TIER};
 use crate::config::{TraceProtocol, TraceSettings};
-use crate::fetch::{OriginError, tls_config, trusted};
 use crate::telemetry::OutletCounts;
+use crate::trust::{TrustError, tls_config, trusted};
 
 /// What waits for the collector: a few MiB.
 const QUEUE_SPANS: usize = 4096;
@@ -60,7 +60,7 @@ pub enum SpanExportError {
     Exporter(#[from] ExporterBuildError),
     /// Whom to trust cannot be read.
     #[error("traces.ca_file")]
-    Trust(#[source] OriginError),
+    Trust(#[source] TrustError),
 }
 
 /// Sends spans. What is left is sent when this is dropped, within three seconds.
