@@ -4,6 +4,7 @@
 
 mod flamegraph;
 mod heap;
+mod heap_dump;
 mod protobuf;
 mod sampler;
 mod spill;
