@@ -8,6 +8,10 @@ use thiserror::Error;
 
 use super::shape::{Field, Shape};
 
+/// How many groups may be open at once. As many as prost has, which skips a group by a call within the call for the one around it:
+/// a build of it without a limit (its feature `no-recursion-limit`, which deny.toml bans) would leave the stack.
+const MAX_OPEN_GROUPS: usize = 100;
+
 /// What is wrong with an encoded message.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Malformed {
@@ -23,6 +27,9 @@ pub enum Malformed {
     /// A group ends that did not begin.
     #[error("a group ends that did not begin")]
     Group,
+    /// More groups than may be are open at once.
+    #[error("more than {MAX_OPEN_GROUPS} groups stand within each other")]
+    Depth,
 }
 
 /// Counts the elements of all lists in `encoded`, nested ones too. Stops soon after it has seen more than `limit`.
@@ -55,6 +62,7 @@ impl Scan {
                     let length = number(&mut rest)?;
                     self.field(take(&mut rest, length)?, field)?;
                 }
+                3 if groups == MAX_OPEN_GROUPS => return Err(Malformed::Depth),
                 3 => groups += 1,
                 4 => groups = groups.checked_sub(1).ok_or(Malformed::Group)?,
                 5 => drop(take(&mut rest, 4)?),

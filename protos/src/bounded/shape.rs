@@ -1,6 +1,7 @@
 //! [`Shape`]: where the lists of a message are, which is all that the scan needs to know of it.
 
-/// Where the lists of a message are.
+/// Where the lists of a message are. No message here can stand within itself: so a scan is as deep as these tables, whatever the bytes
+/// say.
 #[derive(Debug)]
 pub struct Shape {
     /// The message's name in the protocol.

@@ -52,6 +52,41 @@ fn what_breaks_the_rules_is_refused() {
     check(b"\x12\x02\x3a\x04\x0a\x00\x0a\x00", shape, Err(Malformed::Truncated));
 }
 
+/// Groups that nobody knows, each within the one before it.
+fn nested_groups(depth: usize) -> Vec<u8> {
+    [b"\x7b".repeat(depth), b"\x7c".repeat(depth)].concat()
+}
+
+#[test]
+fn groups_are_as_deep_as_prost_lets_them_be() {
+    for (depth, expect) in [(100, Ok(0)), (101, Err(Malformed::Depth))] {
+        let groups = nested_groups(depth);
+        check(&groups, &ACTION_RESULT, expect);
+        assert_eq!(ActionResult::decode(&groups[..]).is_ok(), expect.is_ok(), "{depth}");
+    }
+    // Beside each other they may be as many as there is room for, and in a message that is looked into there is one limit more.
+    check(&b"\x7b\x7c".repeat(1_000), &ACTION_RESULT, Ok(0));
+    check(&within(2, &nested_groups(101)), &ACTION_RESULT, Err(Malformed::Depth));
+}
+
+/// A digest is not looked into, so here it is prost that refuses.
+#[test]
+fn groups_in_a_message_without_lists_are_refused_by_the_decoder() {
+    let request = within(2, &nested_groups(1_000_000));
+    check(&request, reapi::FindMissingBlobsRequest::SHAPE, Ok(1));
+    let refused = decode::<reapi::FindMissingBlobsRequest>(request.into());
+    let refused = refused.expect_err("too deep").to_string();
+    assert!(refused.ends_with("recursion limit reached"), "{refused}");
+}
+
+/// The field of this number, with these bytes.
+fn within(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encode_length_delimiter(bytes.len(), &mut field).expect("a vector grows");
+    field.extend_from_slice(bytes);
+    field
+}
+
 #[test]
 fn a_scan_ends_soon_after_its_limit() {
     let many = b"\x12\x00".repeat(1_000);
