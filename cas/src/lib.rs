@@ -35,7 +35,7 @@ pub use coalesced::Coalesced;
 pub use disk_tier::DiskTier;
 pub use error::{ErrorClass, StoreError};
 pub use guarded::Guarded;
-pub use hot_cache::{HotCache, HotStats, HotValue};
+pub use hot_cache::{HotCache, HotEpoch, HotStats, HotValue};
 pub use hot_tier::{HotTier, HotTierOptions};
 pub use key::{BlobKey, BlobKeys};
 pub use larder_disk::{Accepts, Encoding, Keyspace, PutOutcome};
