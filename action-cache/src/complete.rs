@@ -63,6 +63,11 @@ impl Complete {
         self.trees.set_limit(limit_bytes);
     }
 
+    /// Forgets all trees.
+    pub fn clear_trees(&self) {
+        self.trees.clear();
+    }
+
     async fn is_complete(
         &self,
         cx: &RequestCx,

@@ -57,6 +57,11 @@ impl HotActions {
     pub fn set_limit(&self, limit_bytes: u64) {
         self.entries.set_limit(limit_bytes);
     }
+
+    /// Lets all results go.
+    pub fn clear(&self) {
+        self.entries.clear();
+    }
 }
 
 impl fmt::Display for HotActions {

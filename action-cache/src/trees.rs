@@ -133,6 +133,10 @@ impl Trees {
         self.memo.set_limit(limit_bytes);
     }
 
+    pub(crate) fn clear(&self) {
+        self.memo.clear();
+    }
+
     /// Every blob that the tree `digest` needs, itself included; `None` where a message is absent, no tree, or
     /// over a limit. What it takes in memory meanwhile is lent by the request.
     pub(crate) async fn named_by(

@@ -63,6 +63,12 @@ impl Coalesced {
         let of = |operation| saved.get_or_create_owned(&[("operation", operation)]);
         Self { reads_saved: of("read"), puts_saved: of("put"), ..Self::new(inner) }
     }
+
+    /// Who comes from now on shares nothing with who came before: what these found, or stored, may be removed since.
+    pub fn close_boarding(&self) {
+        self.reads.close_boarding();
+        self.puts.close_boarding();
+    }
 }
 
 impl fmt::Display for Coalesced {

@@ -51,6 +51,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Flights<K, V> {
         Ok((role, value))
     }
 
+    /// Who comes from now on does not board what is under way.
+    pub(crate) fn close_boarding(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().clear());
+    }
+
     fn board(&self, key: &K) -> Ticket<'_, K, V> {
         let cell = Arc::clone(self.shard(key).lock().entry(key.clone()).or_default());
         Ticket { flights: self, key: key.clone(), cell: Some(cell) }
@@ -134,6 +139,20 @@ mod tests {
             let result = flights.join(&"key", async || Ok::<_, Infallible>(run)).await;
             assert_eq!(result, Ok((Role::Leader, run)));
         }
+    }
+
+    #[tokio::test]
+    async fn nobody_boards_after_boarding_is_closed() {
+        let flights = Flights::new();
+        let mut first = Box::pin(flights.join(&"key", async || {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(1)
+        }));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        flights.close_boarding();
+        let second = flights.join(&"key", async || Ok::<_, Infallible>(2)).await;
+        assert_eq!((first.await, second), (Ok((Role::Leader, 1)), Ok((Role::Leader, 2))));
+        assert_eq!(format!("{flights:?}"), "Flights { under_way: 0, .. }");
     }
 
     #[tokio::test]

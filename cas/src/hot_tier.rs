@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use larder_protos::Digest;
 
-use crate::hot_cache::{HotCache, HotStats, HotValue};
+use crate::hot_cache::{HotCache, HotEpoch, HotStats, HotValue};
 use crate::{
     Accepts, BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PutOutcome, RequestCx,
     StoreError,
@@ -95,20 +95,31 @@ impl HotTier {
         self.blobs.set_limit(limit_bytes);
     }
 
+    /// Lets all blobs go. What was read behind before that, or is being stored, does not come in any more.
+    pub fn clear(&self) {
+        self.blobs.clear();
+    }
+
+    /// To be asked for before a blob is read behind.
+    pub(crate) fn epoch(&self) -> HotEpoch {
+        self.blobs.epoch()
+    }
+
     /// Whether a blob is not here and may come in.
     pub(crate) fn has_place_for(&self, key: &BlobKey) -> bool {
         key.digest.size_bytes() <= self.options.max_blob_bytes && !self.blobs.contains(key)
     }
 
-    /// Takes a whole blob in that was read behind, if it is in memory and not too large; the bytes it takes.
+    /// Takes a whole blob in that was read behind in this epoch, if it is in memory and not too large; the bytes it takes.
     pub(crate) fn admit_payload(
         &self,
+        epoch: HotEpoch,
         key: &BlobKey,
         payload: &Payload,
         asked: Asked,
     ) -> Option<u64> {
         let bytes = payload.bytes().filter(|bytes| self.admits(bytes.len()))?;
-        self.admit(key, payload.encoding(), bytes.clone(), asked);
+        self.admit(epoch, key, payload.encoding(), bytes.clone(), asked);
         Some(bytes.len() as u64)
     }
 
@@ -116,13 +127,20 @@ impl HotTier {
         stored_bytes as u64 <= self.options.max_blob_bytes
     }
 
-    fn admit(&self, key: &BlobKey, encoding: Encoding, bytes: Bytes, asked: Asked) {
+    fn admit(
+        &self,
+        epoch: HotEpoch,
+        key: &BlobKey,
+        encoding: Encoding,
+        bytes: Bytes,
+        asked: Asked,
+    ) {
         let now_seconds = self.now_seconds();
         let touched_seconds = AtomicU64::new(match asked {
             Asked::Now => now_seconds,
             Asked::NotYet => now_seconds - TOUCH_EVERY.as_secs(),
         });
-        self.blobs.insert(key.clone(), HotBlob { encoding, bytes, touched_seconds });
+        self.blobs.insert_of(epoch, key.clone(), HotBlob { encoding, bytes, touched_seconds });
     }
 
     /// Begins at the touch interval, so that a blob can be due at once.
@@ -181,11 +199,12 @@ impl BlobStore for HotTier {
             self.touch_behind(cx, key, &blob).await?;
             return payload_of(&blob, cx.accepts, &key.digest, range).await.map(Some);
         }
+        let epoch = self.epoch();
         let found = self.inner.get(cx, key, range).await?;
         if let Some(payload) = &found
             && range.is_whole(key.digest.size_bytes())
         {
-            self.admit_payload(key, payload, Asked::Now);
+            self.admit_payload(epoch, key, payload, Asked::Now);
         }
         Ok(found)
     }
@@ -199,9 +218,10 @@ impl BlobStore for HotTier {
         // A copy: what came from a client is a slice of its message, which would stay in memory for as long as the slice.
         let small = payload.bytes().filter(|bytes| self.admits(bytes.len()));
         let copy = small.map(|bytes| (payload.encoding(), Bytes::copy_from_slice(bytes)));
+        let epoch = self.epoch();
         let outcome = self.inner.put(cx, key, payload).await?;
         if let Some((encoding, bytes)) = copy {
-            self.admit(key, encoding, bytes, Asked::NotYet);
+            self.admit(epoch, key, encoding, bytes, Asked::NotYet);
         }
         Ok(outcome)
     }

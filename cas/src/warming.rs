@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use larder_disk::{Accepts, DiskError, RecentRecord, RecordKind};
 use larder_protos::Digest;
 
+use crate::hot_cache::HotEpoch;
 use crate::hot_tier::{Asked, cost_bytes};
 use crate::{BlobKey, DiskTier, HotTier, Payload, StoreError, blocking};
 
@@ -39,14 +40,14 @@ pub async fn warm(
     let mut unpaid_bytes = 0;
     let mut room_bytes = room_bytes(hot);
     while room_bytes > 0
-        && let Some((key, payload)) = blobs.next().await
+        && let (epoch, Some((key, payload))) = (hot.epoch(), blobs.next().await)
     {
         let read_bytes = payload.bytes().map_or(0, |bytes| bytes.len() as u64);
         if cost_bytes(read_bytes) > room_bytes {
             break;
         }
         unpaid_bytes += read_bytes;
-        if hot.takes(&key, &payload) {
+        if hot.takes(epoch, &key, &payload) {
             warmed.blobs += 1;
             warmed.bytes += read_bytes;
             room_bytes -= cost_bytes(read_bytes);
@@ -69,8 +70,8 @@ fn room_bytes(hot: &HotTier) -> u64 {
 
 impl HotTier {
     /// Takes a blob in that nobody has asked for; false where it has it or it is too large.
-    fn takes(&self, key: &BlobKey, payload: &Payload) -> bool {
-        self.has_place_for(key) && self.admit_payload(key, payload, Asked::NotYet).is_some()
+    fn takes(&self, epoch: HotEpoch, key: &BlobKey, payload: &Payload) -> bool {
+        self.has_place_for(key) && self.admit_payload(epoch, key, payload, Asked::NotYet).is_some()
     }
 }
 

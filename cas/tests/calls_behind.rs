@@ -158,6 +158,33 @@ async fn what_was_put_or_read_is_read_from_memory() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_a_purge_is_not_in_memory_after() {
+    let behind = Arc::new(Counting::default());
+    let key = put(&*behind, 900).await;
+    let shared = Arc::new(Coalesced::new(Arc::clone(&behind) as Arc<dyn BlobStore>));
+    let options = HotTierOptions { capacity_bytes: 1 << 20, max_blob_bytes: 1_000 };
+    let hot = HotTier::new(Arc::clone(&shared) as Arc<dyn BlobStore>, options);
+    let before = get(&hot, &key, ByteRange::ALL);
+    let purge_and_get = async {
+        tokio::task::yield_now().await;
+        behind.0.lock().blobs.clear();
+        shared.close_boarding();
+        hot.clear();
+        get(&hot, &key, ByteRange::ALL).await
+    };
+    assert_eq!(tokio::join!(before, purge_and_get), (Some(blob_of(&key)), None));
+    assert_eq!(get(&hot, &key, ByteRange::ALL).await, None);
+    let put_meanwhile = async {
+        tokio::task::yield_now().await;
+        hot.clear();
+    };
+    tokio::join!(put(&hot, 800), put_meanwhile);
+    assert_eq!(hot.stats().entries, 0, "a purge may have removed what was being stored");
+    put(&hot, 800).await;
+    assert_eq!(hot.stats().entries, 1);
+}
+
+#[tokio::test]
 async fn what_may_not_enter_memory_is_read_behind() {
     let behind = Arc::new(Counting::default());
     let warm = hot(&behind);

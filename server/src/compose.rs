@@ -40,6 +40,7 @@ pub struct Stacks {
     /// The sizes of blobs that are known by their hash alone.
     pub sizes: Arc<dyn BlobSizes>,
     hot: HotMemory,
+    coalesced: Arc<Coalesced>,
     chunked: Chunked,
     disk: DiskTier,
     engine: Arc<Engine>,
@@ -170,7 +171,7 @@ pub fn build(
     let behind = spans.blobs("cas.disk", Arc::new(chunked.clone()));
     // Behind the hot tier: what is in memory need not be shared, and to find out who else reads it costs more than to read it.
     let coalesced = Arc::new(Coalesced::new_in(behind, registry));
-    let hot_blobs = Arc::new(HotTier::new(coalesced, hot_options));
+    let hot_blobs = Arc::new(HotTier::new(Arc::<Coalesced>::clone(&coalesced), hot_options));
     let hot_tier = spans.blobs("cas.hot", Arc::<HotTier>::clone(&hot_blobs));
     let max_blob_bytes = config.max_blob_size.map(ByteSize::as_bytes);
     let recorder = match &config.trace_file {
@@ -199,7 +200,7 @@ pub fn build(
     }
     let metrics = ActionMetrics::register(registry);
     let actions = spans.actions("ac", Arc::new(MeteredActions::new(actions, metrics)));
-    Ok(Stacks { blobs, actions, sizes, hot, chunked, disk, engine })
+    Ok(Stacks { blobs, actions, sizes, hot, coalesced, chunked, disk, engine })
 }
 
 /// Whether the calls of each tier have spans.
@@ -219,6 +220,13 @@ impl Stacks {
     /// What is kept in memory.
     pub fn hot(&self) -> &HotMemory {
         &self.hot
+    }
+
+    /// Empties what is kept in memory. Nothing that was read before comes in or is answered to who asks from now on, so that what was
+    /// removed from the engine before is gone.
+    pub fn forget(&self) {
+        self.coalesced.close_boarding();
+        self.hot.clear();
     }
 
     /// The blobs on disk as chunks and wholes, to turn the one into the other.

@@ -256,8 +256,8 @@ impl Operations {
                 error: Some(error.to_string()),
                 ..Step::default()
             });
-            // What went must not be served from memory; the chore that watches memory gives the limit back within a second.
-            operations.stacks.hot().set_limit(0);
+            // What went must not be served from memory.
+            operations.stacks.forget();
             log_end(order, &by, &last, steps.is_closed());
             let _gone = steps.blocking_send(last);
         });

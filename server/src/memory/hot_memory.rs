@@ -53,6 +53,13 @@ impl HotMemory {
         self.trees.set_tree_limit(trees_bytes);
     }
 
+    /// Lets all go.
+    pub fn clear(&self) {
+        self.blobs.clear();
+        self.actions.clear();
+        self.trees.clear_trees();
+    }
+
     /// What they hold: blobs, action results, trees.
     pub fn stats(&self) -> [HotStats; 3] {
         [self.blobs.stats(), self.actions.stats(), self.trees.tree_stats()]

@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::running::{ABSENT, Running, check, get, home, larder, put_hello, text};
 use crate::terminal::Terminal;
@@ -52,9 +52,19 @@ fn commands_ask_a_running_server() {
     check(&refused, 1, "not taken over");
     assert!(said(&refused).contains("scrub_rate: \"much\" is not a size"), "{}", said(&refused));
 
+    let hot = || -> Value {
+        let stats = to_server(&running, &["stats", "--json"]);
+        serde_json::from_str::<Value>(&said(&stats)).unwrap()["hot"].take()
+    };
+    let full = hot();
+    assert_eq!(full["blobs"]["entries"], 1, "{full}");
     let purged = to_server(&running, &["purge", "--everything"]);
     check(&purged, 0, "");
     assert!(said(&purged).starts_with("removed 1 records, "), "{}", said(&purged));
+    for (kind, empty) in hot().as_object().unwrap() {
+        assert_eq!((&empty["entries"], &empty["evictions"]), (&json!(0), &json!(0)), "{kind}");
+        assert_eq!(empty["limit_bytes"], full[kind]["limit_bytes"], "{kind}");
+    }
     check(&to_server(&running, &["evict", "--to=1GiB"]), 0, "");
     check(&to_server(&running, &["purge"]), 2, "--everything");
     check(&to_server(&running, &["purge", "--unused-for=soon"]), 2, "is not a duration");
