@@ -16,6 +16,9 @@ use crate::{BlobKey, DiskTier, HotTier, Payload, StoreError, blocking};
 /// Of the hot tier's limit, how much is filled at most, in quarters; the rest is for what clients ask for meanwhile.
 const FILLED_QUARTERS: u64 = 3;
 
+/// As how often asked for the hottest come in: the hotter, the later they make room, though they are here the longest.
+const MOST_ASKED: u64 = 2;
+
 /// How much is read between two pauses.
 const STEP_BYTES: u64 = 1024 * 1024;
 
@@ -39,6 +42,7 @@ pub async fn warm(
     let mut warmed = Warmed::default();
     let mut unpaid_bytes = 0;
     let mut room_bytes = room_bytes(hot);
+    let all_bytes = room_bytes;
     while room_bytes > 0
         && let (epoch, Some((key, payload))) = (hot.epoch(), blobs.next().await)
     {
@@ -47,7 +51,8 @@ pub async fn warm(
             break;
         }
         unpaid_bytes += read_bytes;
-        if hot.takes(epoch, &key, &payload) {
+        let asked = (room_bytes.saturating_mul(MOST_ASKED + 1) / all_bytes).min(MOST_ASKED);
+        if hot.takes(epoch, &key, &payload, asked) {
             warmed.blobs += 1;
             warmed.bytes += read_bytes;
             room_bytes -= cost_bytes(read_bytes);
@@ -69,9 +74,15 @@ fn room_bytes(hot: &HotTier) -> u64 {
 }
 
 impl HotTier {
-    /// Takes a blob in that nobody has asked for; false where it has it or it is too large.
-    fn takes(&self, epoch: HotEpoch, key: &BlobKey, payload: &Payload) -> bool {
-        self.has_place_for(key) && self.admit_payload(epoch, key, payload, Asked::NotYet).is_some()
+    /// Takes a blob in that nobody has asked for since the start, as if they had so many times; false where it has it or it is too
+    /// large.
+    fn takes(&self, epoch: HotEpoch, key: &BlobKey, payload: &Payload, asked: u64) -> bool {
+        let comes = self.has_place_for(key)
+            && self.admit_payload(epoch, key, payload, Asked::NotYet).is_some();
+        if comes {
+            (0..asked).for_each(|_| self.prove(key));
+        }
+        comes
     }
 }
 

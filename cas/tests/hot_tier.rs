@@ -122,6 +122,28 @@ async fn warming_takes_the_hottest_up_to_its_share() {
 }
 
 #[tokio::test]
+async fn of_what_was_warmed_the_hottest_stays_the_longest() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let hot = hot(&disk(&directory), 40 * BLOB_BYTES as u64);
+    let is_hot = async |number| {
+        let (key, _) = blob(number);
+        hot.get(&RequestCx::RAW, &key, ByteRange::ALL).await.expect("no error").is_some()
+    };
+    let warmed = usize::try_from(warm(&hot, read(0..100), NO_PACE).await.blobs).expect("a few");
+    for number in 1_000..1_022 {
+        let (key, bytes) = blob(number);
+        put(&hot, &key, bytes).await;
+        assert!(is_hot(number).await, "{number}");
+    }
+    let mut stay = Vec::new();
+    for number in 0..warmed {
+        stay.push(is_hot(number).await);
+    }
+    assert!(stay[..warmed / 3].iter().all(|&is_hot| is_hot), "{stay:?}");
+    assert!(stay[warmed - warmed / 4..].iter().all(|&is_hot| !is_hot), "{stay:?}");
+}
+
+#[tokio::test]
 async fn warming_leaves_alone_what_the_tier_does_not_take() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let disk = disk(&directory);
