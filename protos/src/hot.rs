@@ -119,8 +119,8 @@ pub struct UpdateActionResultRequest {
     /// The action.
     #[prost(message, optional, tag = "2")]
     pub action_digest: Option<Digest>,
-    /// The encoded `ActionResult`. Protobuf allows a message to come in several fields: it is what they say together, and so are the
-    /// bytes of all, one after the other.
+    /// The encoded `ActionResult`. Protobuf allows a message to come in several fields, each of which is one: it is what they say
+    /// together, and so are the bytes of all, one after the other.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub action_result: Vec<Bytes>,
     /// How long it should be kept.

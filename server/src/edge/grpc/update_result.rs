@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ::http::{Request as HttpRequest, Response as HttpResponse};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use larder_action_cache::{ActionEntry, outline};
 use larder_cas::{RequestCx, blocking};
-use larder_protos::bounded::BoundedCodec;
+use larder_protos::bounded::{self, BoundedCodec, BoundedError};
 use larder_protos::hot::UpdateActionResultRequest;
 use larder_protos::reapi::ActionResult;
 use tonic::body::Body;
@@ -50,14 +50,17 @@ pub(super) async fn store(
     let action = action.map_err(grpc_status)?;
     notes.instance(&request.instance_name).digest(action);
     let key = partition.action(*action.hash());
-    let Some(encoded) = whole(request.action_result) else {
+    let fields = request.action_result;
+    if fields.is_empty() {
         return Err(Status::invalid_argument("the request has no action_result"));
-    };
+    }
     let cx = RequestCx::RAW;
-    let (function, sent) = (key.action.function(), encoded.clone());
-    let parse = move || ActionEntry::parse(function, sent);
-    let parsed = blocking::run_sized(encoded.len(), parse).await.map_err(grpc_status)?;
+    let function = key.action.function();
+    let sent_bytes = fields.iter().map(Bytes::len).sum();
+    let parse = move || ActionEntry::parse(function, whole(fields)?);
+    let parsed = blocking::run_sized(sent_bytes, parse).await.map_err(grpc_status)?;
     let entry = parsed.map_err(grpc_status)?;
+    let encoded = entry.encoded().clone();
     let entry = outline(&cx, &key, entry, &*shared.blobs).await.map_err(grpc_status)?;
     shared.actions.put(&cx, &key, entry).await.map_err(grpc_status)?;
     let mut response = Response::new(ActionResult::default());
@@ -65,16 +68,15 @@ pub(super) async fn store(
     Ok(response)
 }
 
-/// The message that came in these fields; `None` where there are none.
-fn whole(fields: Vec<Bytes>) -> Option<Bytes> {
-    let mut fields = fields.into_iter();
-    let first = fields.next()?;
-    if fields.len() == 0 {
-        return Some(first);
+/// The message that came in these fields, each of which must be one too: two that are none may be one together.
+fn whole(mut fields: Vec<Bytes>) -> Result<Bytes, BoundedError> {
+    if fields.len() == 1 {
+        return Ok(fields.remove(0));
     }
-    let mut whole = BytesMut::from(first);
-    fields.for_each(|field| whole.extend_from_slice(&field));
-    Some(whole.freeze())
+    for field in &fields {
+        bounded::check::<ActionResult>(field)?;
+    }
+    Ok(fields.concat().into())
 }
 
 struct UpdateResult(Arc<Shared>);
@@ -87,5 +89,33 @@ impl UnaryService<UpdateActionResultRequest> for UpdateResult {
         let shared = Arc::clone(&self.0);
         let notes = Notes::of(request.extensions());
         Box::pin(async move { store(&shared, &notes, request.into_inner()).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_messages_and_so_is_what_they_say_together() {
+        let sent = ActionResult { stdout_raw: vec![1; 100], exit_code: 7, ..Default::default() };
+        let encoded = Bytes::from(sent.encode_to_vec());
+        assert_eq!(whole(vec![encoded.clone()]).unwrap(), encoded);
+        let mut parts = Vec::new();
+        for at in 0..=encoded.len() {
+            let fields = vec![encoded.slice(..at), encoded.slice(at..)];
+            let are_messages =
+                fields.iter().all(|field| ActionResult::decode(field.clone()).is_ok());
+            match whole(fields) {
+                Ok(together) => {
+                    assert_eq!((together, are_messages), (encoded.clone(), true), "{at}");
+                }
+                Err(error) => assert!(!are_messages, "{at}: {error}"),
+            }
+            parts.push(are_messages);
+        }
+        assert_eq!(parts.iter().filter(|&&are_messages| are_messages).count(), 3, "{parts:?}");
     }
 }
