@@ -115,9 +115,7 @@ impl Profile {
         }
         writeln!(svg, "</svg>")
     }
-}
 
-impl Profile {
     fn heading(&self, count: u64) -> String {
         let amount = self.amount(count);
         match self.measure {

@@ -180,6 +180,7 @@ where
 }
 
 /// A service as hyper calls it. Others clone theirs for each request, to wait until the clone is ready; ours always are.
+/// Never borrowed twice: a `RefCell` is used by one thread at a time, and a call, which only makes its future, does not call again.
 struct Called<S>(RefCell<S>);
 
 impl<S: tower_service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>>
