@@ -10,7 +10,7 @@ use larder_cas::{
     BlobKey, BlobStore, ByteRange, DiskTier, Encoding, HotTier, HotTierOptions, Keyspace, Payload,
     RequestCx, UntrustedPayload, Warmed, warm,
 };
-use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, RealIo};
+use larder_disk::{Durability, Engine, EngineOptions, EvictionPolicy, GoOn, PurgeRule, RealIo};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -19,6 +19,10 @@ const BLOB_BYTES: usize = 10_000;
 const NO_PACE: u64 = u64::MAX;
 
 fn disk(directory: &TempDir) -> Arc<DiskTier> {
+    Arc::new(DiskTier::new(engine(directory)))
+}
+
+fn engine(directory: &TempDir) -> Arc<Engine> {
     let options = EngineOptions {
         data_dir: directory.path().to_owned(),
         max_size_bytes: 1 << 30,
@@ -30,8 +34,7 @@ fn disk(directory: &TempDir) -> Arc<DiskTier> {
         large_blob_bytes: 1 << 20,
         scrub_rate_bytes: 0,
     };
-    let engine = Engine::open(options, Arc::new(RealIo)).expect("an empty directory opens");
-    Arc::new(DiskTier::new(Arc::new(engine)))
+    Arc::new(Engine::open(options, Arc::new(RealIo)).expect("a directory of its own opens"))
 }
 
 fn hot(disk: &Arc<DiskTier>, capacity_bytes: u64) -> HotTier {
@@ -189,4 +192,25 @@ async fn what_was_asked_for_is_known_after_a_restart() {
     assert_eq!(few.len(), 3, "no more bytes than asked for");
     let small = disk.recent(1 << 20, 9_999).await.expect("a list").collect::<Vec<_>>().await;
     assert!(small.is_empty(), "{small:?}");
+}
+
+#[tokio::test]
+async fn what_is_purged_after_a_start_is_not_warmed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    {
+        let disk = disk(&directory);
+        for key in &stored(&disk, 20).await {
+            disk.get(&RequestCx::RAW, key, ByteRange::ALL).await.expect("no error").expect("there");
+        }
+    }
+    let engine = engine(&directory);
+    let disk = Arc::new(DiskTier::new(Arc::clone(&engine)));
+    let hot = hot(&disk, 1 << 20);
+    let listed_before = disk.recent(1 << 20, 1 << 20).await.expect("a list");
+    let purge = move || engine.purge(&PurgeRule::default(), &mut |_| GoOn::Yes);
+    let purged = tokio::task::spawn_blocking(purge).await.expect("no panic").expect("no error");
+    assert_eq!(purged.records, 20);
+    hot.clear();
+    assert_eq!(warm(&hot, listed_before, NO_PACE).await, Warmed::default());
+    assert_eq!(hot.stats().entries, 0);
 }

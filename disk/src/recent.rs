@@ -75,6 +75,11 @@ impl Engine {
         accepts: Accepts,
     ) -> Result<Option<(RecordKey, RecordReader)>, DiskError> {
         const ALL: Range<u64> = 0..u64::MAX;
+        // What is removed stays in its pack for a while: only the table tells.
+        let there = self.inventory().table.get(&record.0.key);
+        if there.is_none_or(|there| there.location != record.0.location) {
+            return Ok(None);
+        }
         let Some(key) = key_at(self.inventory(), &record.0)? else { return Ok(None) };
         match RecordReader::open(self.inventory(), &key, record.0, ALL, accepts)? {
             Opened::Reader(reader) => Ok(Some((key, reader))),

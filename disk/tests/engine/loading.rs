@@ -170,6 +170,22 @@ fn what_was_asked_for_is_known_after_a_start_the_last_first() {
 }
 
 #[test]
+fn what_was_asked_for_is_not_read_once_it_has_gone_or_moved() {
+    let dir = tempdir().unwrap();
+    let engine = open(dir.path());
+    let keys: Vec<_> = (0..3).map(|seed| put_blob(&engine, &noise(seed, 1_000))).collect();
+    assert!(keys.iter().all(|key| engine.contains(key)));
+    let recent = engine.recent(RecordKind::Blob, 10_000, 1_000);
+    assert_eq!(recent.len(), 3);
+    engine.remove(&keys[0]).unwrap();
+    engine.remove(&keys[1]).unwrap();
+    put(&engine, &keys[1], &noise(1, 1_000)).unwrap();
+    let read = |record| engine.read_recent(record, Accepts::Raw).unwrap().map(|(key, _)| key);
+    let found: Vec<_> = recent.iter().filter_map(read).collect();
+    assert_eq!(found, keys[2..]);
+}
+
+#[test]
 fn who_asks_for_a_hash_that_is_nearly_a_stored_one_harms_nobody() {
     let dir = tempdir().unwrap();
     let engine = open(dir.path());
