@@ -45,6 +45,11 @@ impl DurableState {
         progress.synced = progress.synced.max(position);
     }
 
+    /// A pack is gone, and nothing of it is to be synced any more.
+    pub(crate) fn forget_pack(&self, id: u32) {
+        self.progress.lock().written.take_if(|(pack, _)| pack.id == id);
+    }
+
     pub(crate) fn note_dirty_fan(&self, fan: u8) {
         self.progress.lock().dirty_fans.insert(fan);
     }

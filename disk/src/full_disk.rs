@@ -4,9 +4,12 @@
 //! evict. Runs on the committer's thread, like all reclaiming.
 //! Errors: none; who could not be helped keeps the system's own error, which is a matter of capacity.
 
+use std::sync::Arc;
+
 use crate::batch::{After, Batch, Item};
 use crate::committer::Committer;
 use crate::error::DiskError;
+use crate::pack::Pack;
 
 /// At least so much is freed at once, so that not every write on a full disk evicts. The pack that is appended to is not
 /// worth less: a small store on a disk that others filled would lose all that it has, for nothing.
@@ -52,9 +55,20 @@ impl Committer {
                 self.inventory.counters.grow_files(length.saturating_sub(self.end));
                 self.end = self.end.max(length);
                 self.has_dirty_tail = true;
+                // What it holds was synced before a successor was tried.
+                self.inventory.durable.note_synced(self.end_of_log());
                 Ok(())
             }
             rolled => rolled,
+        }
+    }
+
+    /// A pack is removed. Where it is the one that was left without a successor, its file is closed here too: else its blocks stay
+    /// taken, and no successor ever fits.
+    pub(crate) fn let_go(&mut self, id: u32) {
+        self.inventory.remove_pack(id);
+        if id == self.pack.id {
+            self.pack = Arc::new(Pack::gone(id));
         }
     }
 

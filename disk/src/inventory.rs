@@ -292,18 +292,24 @@ impl Inventory {
 
     /// Makes a pack readable, and a unit of reclaiming.
     pub(crate) fn add_pack(&self, pack: &Arc<Pack>, first_sequence: u64) {
-        self.packs.insert(Arc::clone(pack));
+        self.packs.extend([Arc::clone(pack)]);
+        self.enlist_pack(pack.id, first_sequence);
+    }
+
+    /// Makes a pack that can be read a unit of reclaiming.
+    pub(crate) fn enlist_pack(&self, id: u32, first_sequence: u64) {
         let mut units = self.units.lock();
         let mut order = first_sequence;
         while units.contains_key(&order) {
             order += 1;
         }
-        units.insert(order, Unit::Pack { id: pack.id });
+        units.insert(order, Unit::Pack { id });
     }
 
     /// Ends a pack: no reader finds it any more.
     pub(crate) fn remove_pack(&self, id: u32) {
         self.packs.remove(id);
+        self.durable.forget_pack(id);
         self.tell_index(IndexUpdate::PackGone(id));
     }
 

@@ -4,9 +4,12 @@
 //! Units: offsets are bytes from the start of the file.
 //! Source: docs/design/disk-format.md, "Packs".
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
 
 use crate::error::DiskError;
 use crate::io::{Io, IoFile, OpenMode, write_full};
@@ -45,6 +48,11 @@ impl Pack {
     /// A file that is open.
     pub(crate) fn new(id: u32, file: Arc<dyn IoFile>) -> Self {
         Self { id, file, has_removals: AtomicBool::new(false) }
+    }
+
+    /// Stands for a pack whose file is gone.
+    pub(crate) fn gone(id: u32) -> Self {
+        Self::new(id, Arc::new(NoFile))
     }
 
     /// Notes that there is a removal among its records, or one that was dropped and hides what is older.
@@ -94,6 +102,32 @@ impl Pack {
     }
 }
 
+/// The file of a pack that is gone: holds no blocks of the disk, and nothing else.
+#[derive(Debug)]
+struct NoFile;
+
+impl IoFile for NoFile {
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<usize> {
+        Ok(0)
+    }
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
+    fn write_at(&self, _slices: &[IoSlice<'_>], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+    fn forget_cached(&self, _offset: u64, _length_bytes: u64) {}
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(0)
+    }
+    fn truncate(&self, _length_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// How large a pack may grow under a limit for all.
 pub(crate) fn cap_bytes(max_size_bytes: u64) -> u64 {
     (max_size_bytes / PACKS_PER_LIMIT).clamp(SMALLEST_CAP_BYTES, LARGEST_CAP_BYTES)
@@ -139,38 +173,51 @@ impl PackHeader {
 }
 
 /// The packs that are open. Readers take no lock.
+///
+/// A pack that is removed is closed as soon as the last who reads it lets it go: its blocks are the disk's only then.
 #[derive(Default, Debug)]
 pub(crate) struct Packs {
-    open: papaya::HashMap<u32, Arc<Pack>>,
+    /// Copied for each change: packs come and go far less often than they are read.
+    open: ArcSwap<BTreeMap<u32, Arc<Pack>>>,
 }
 
 impl Packs {
     pub(crate) fn get(&self, id: u32) -> Option<Arc<Pack>> {
-        self.open.pin().get(&id).cloned()
+        self.open.load().get(&id).cloned()
     }
 
-    pub(crate) fn insert(&self, pack: Arc<Pack>) {
-        self.open.pin().insert(pack.id, pack);
+    pub(crate) fn extend(&self, packs: impl IntoIterator<Item = Arc<Pack>>) {
+        let more: Vec<_> = packs.into_iter().map(|pack| (pack.id, pack)).collect();
+        self.change(|open| open.extend(more.iter().cloned()));
     }
 
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.open.pin().len()
+        self.open.load().len()
     }
 
     /// The lowest id there is.
     pub(crate) fn oldest(&self) -> Option<u32> {
-        self.open.pin().keys().min().copied()
+        self.open.load().first_key_value().map(|(id, _)| *id)
     }
 
     pub(crate) fn remove(&self, id: u32) {
-        self.open.pin().remove(&id);
+        self.change(|open| drop(open.remove(&id)));
+    }
+
+    fn change(&self, change: impl Fn(&mut BTreeMap<u32, Arc<Pack>>)) {
+        self.open.rcu(|open| {
+            let mut open = BTreeMap::clone(open);
+            change(&mut open);
+            open
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::RealIo;
 
     #[test]
     fn a_header_survives_the_round_trip_and_no_flipped_bit() {
@@ -182,6 +229,26 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(PackHeader::parse(&flipped), None, "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_pack_that_is_removed_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |id: u32| {
+            let path = dir.path().join(id.to_string());
+            Arc::new(Pack::new(id, RealIo.open(&path, OpenMode::CreateNew).unwrap()))
+        };
+        let packs = Packs::default();
+        packs.extend((1..=40).map(open));
+        let closed: Vec<_> = (1..=40)
+            .map(|id| {
+                let pack = Arc::downgrade(&packs.get(id).unwrap());
+                packs.remove(id);
+                pack.strong_count() == 0
+            })
+            .collect();
+        assert_eq!(closed, [true; 40]);
+        assert_eq!((packs.count(), packs.oldest()), (0, None));
     }
 
     #[test]

@@ -274,12 +274,13 @@ impl Replay<'_> {
         mark: LogPosition,
     ) -> Result<Option<(Arc<Pack>, u64)>, DiskError> {
         let last = packs.last_key_value().map(|(id, _)| *id);
+        self.inventory.packs.extend(packs.values().map(|found| Arc::clone(&found.pack)));
         let mut active = None;
         let mut order = 0;
         for (id, found) in packs {
             order = self.first_sequence(found).unwrap_or(order + 1);
             self.inventory.note_sequence(order);
-            self.inventory.add_pack(&found.pack, order);
+            self.inventory.enlist_pack(*id, order);
             self.inventory.counters.grow_files(found.length);
             let covered = match id.cmp(&mark.pack) {
                 Ordering::Less => found.length,

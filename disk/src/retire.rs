@@ -176,7 +176,7 @@ impl Committer {
                 let step = retiring.take_step();
                 self.evict(&retiring.entries[step.clone()], retiring.pack.id.into());
                 if retiring.is_through() {
-                    return self.remove_retired(&retiring);
+                    return self.remove_retired(retiring);
                 }
                 retiring.pay_bytes(step.len())
             }
@@ -330,13 +330,16 @@ impl Committer {
         Ok(Advance::Going(0))
     }
 
-    fn remove_retired(&mut self, retiring: &Retiring) -> Result<Advance, DiskError> {
-        let id = retiring.pack.id;
+    fn remove_retired(&mut self, retiring: Retiring) -> Result<Advance, DiskError> {
+        let Retiring { order, pack, length_bytes, .. } = retiring;
+        let id = pack.id;
         let path = self.inventory.layout.pack_file(id);
-        self.inventory.remove_pack(id);
+        self.let_go(id);
+        // Bytes that count as free are so only once nobody here has the file open any more.
+        drop(pack);
         self.inventory.io.remove_file(&path).map_err(DiskError::io("remove", &path))?;
-        self.inventory.counters.shrink_files(retiring.length_bytes);
-        self.forget_unit(retiring.order, id.into());
+        self.inventory.counters.shrink_files(length_bytes);
+        self.forget_unit(order, id.into());
         Ok(Advance::UnitGone)
     }
 

@@ -4,6 +4,7 @@
 mod eviction;
 mod faults;
 mod faulty;
+mod free_disk;
 mod full;
 mod gated;
 mod keeping;

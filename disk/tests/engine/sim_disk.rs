@@ -1,11 +1,11 @@
 //! [`SimDisk`]: a disk in memory that loses what was not synced, tears and reorders writes, runs full, and fails at a chosen
-//! call.
+//! call. A file without a name takes its room for as long as anybody has it open.
 //!
 //! Contents and names are durable apart from each other, as POSIX has it: a sync of a file says nothing of its name, a sync
 //! of a directory nothing of what its files hold. A power cut keeps of everything that is not synced what the seed says.
 //! sled's directory lies on the machine's own disk: its loss is a case of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,9 +85,11 @@ struct Contents {
     synced: Vec<u8>,
     /// What leads from `synced` to `now`.
     pending: Vec<Change>,
+    /// How often it is open.
+    handles: usize,
 }
 
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
 enum Node {
     Dir,
     File(u64),
@@ -149,7 +151,7 @@ impl SimDisk {
         self.state.lock().capacity_bytes = bytes;
     }
 
-    /// Bytes that the files hold together.
+    /// Bytes that the files hold together, those without a name too that are open.
     pub(crate) fn used_bytes(&self) -> usize {
         self.state.lock().used_bytes()
     }
@@ -162,6 +164,7 @@ impl SimDisk {
         let stale: Vec<u8> = state.files.values().flat_map(|file| file.now.clone()).collect();
         for file in state.files.values_mut() {
             file.crash(cut, &stale, random);
+            file.handles = 0;
         }
         let (now, synced) = (&state.names, &state.synced_names);
         let mut kept = BTreeMap::new();
@@ -249,11 +252,10 @@ impl State {
     }
 
     fn used_bytes(&self) -> usize {
-        let named = |node: &Node| match node {
-            Node::File(id) => self.files.get(id).map(|file| file.now.len()),
-            Node::Dir => None,
-        };
-        self.names.values().filter_map(named).sum()
+        let named: HashSet<_> = self.names.values().collect();
+        let is_held =
+            |(id, file): &(&u64, &Contents)| file.handles > 0 || named.contains(&Node::File(**id));
+        self.files.iter().filter(is_held).map(|(_, file)| file.now.len()).sum()
     }
 
     fn absent<T>() -> io::Result<T> {
@@ -361,6 +363,7 @@ impl Io for SimDisk {
             (_, Some(Node::Dir)) => return Err(io::ErrorKind::IsADirectory.into()),
             (_, None) => return State::absent(),
         };
+        state.files.entry(id).or_default().handles += 1;
         Ok(Arc::new(SimFile { disk: self.clone(), id, life: state.life }))
     }
 
@@ -484,6 +487,17 @@ impl SimFile {
         }
         let room_bytes = state.capacity_bytes.saturating_sub(state.used_bytes());
         work(state.files.entry(self.id).or_default(), room_bytes)
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        let mut state = self.disk.state.lock();
+        if self.life == state.life
+            && let Some(file) = state.files.get_mut(&self.id)
+        {
+            file.handles -= 1;
+        }
     }
 }
 

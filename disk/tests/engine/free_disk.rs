@@ -1,0 +1,91 @@
+//! What is evicted is the disk's again: at once, all of it, and no more of it than was wanted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use tempfile::tempdir;
+
+use crate::sim_disk::SimDisk;
+use crate::support::{blob_key, noise, open_with, options, pack_files, put, put_blob};
+
+const MIB: u64 = 1 << 20;
+
+/// Packs of 1 MiB, each batch synced.
+fn small_packs(data_dir: &Path) -> EngineOptions {
+    EngineOptions { max_size_bytes: 48 * MIB, durability: Durability::Sync, ..options(data_dir) }
+}
+
+/// Files below `dir` that this process has open and that have no name any more.
+fn nameless_files(dir: &Path) -> Vec<String> {
+    let below = dir.to_string_lossy().into_owned();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .map(|target| target.to_string_lossy().into_owned())
+        .filter(|target| target.starts_with(&below) && target.ends_with("(deleted)"))
+        .collect()
+}
+
+#[test]
+fn a_pack_that_is_evicted_is_closed() {
+    let dir = tempdir().unwrap();
+    let engine = open_with(small_packs(dir.path()), RealIo);
+    for seed in 0..700 {
+        put_blob(&engine, &noise(seed, 100_000));
+    }
+    while engine.give_up(10 * MIB).unwrap() {}
+    assert!(engine.usage().evictions > 500, "{:?}", engine.usage());
+    assert_eq!(nameless_files(dir.path()), Vec::<String>::new());
+    while engine.give_up(0).unwrap() {}
+    assert_eq!(nameless_files(dir.path()), Vec::<String>::new());
+    assert_eq!(pack_files(dir.path()).len(), 1);
+}
+
+fn open_on(disk: &SimDisk, options: EngineOptions) -> Engine {
+    std::fs::create_dir_all(&options.data_dir).unwrap();
+    std::fs::write(options.data_dir.join("index"), b"no directory").unwrap();
+    let engine = Engine::open(options, Arc::new(disk.clone())).unwrap();
+    engine.wait_loaded();
+    engine
+}
+
+#[test]
+fn a_guard_that_lacks_a_little_evicts_a_little() {
+    let dir = tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let disk = SimDisk::new(&data_dir);
+    let mut options = small_packs(&data_dir);
+    options.min_free_disk_bytes = 4 * MIB;
+    let engine = open_on(&disk, options);
+    for seed in 0..300 {
+        put_blob(&engine, &noise(seed, 100_000));
+    }
+    // Others fill the disk: a MiB is missing.
+    let used = disk.used_bytes() as u64;
+    disk.set_capacity(usize::try_from(used + 3 * MIB).unwrap());
+    for seed in 300..600 {
+        put_blob(&engine, &noise(seed, 100_000));
+        let now = disk.used_bytes() as u64;
+        assert!(now > used * 3 / 4, "{now} B are left of {used} after {seed}");
+    }
+    let usage = engine.usage();
+    let free_bytes = used + 3 * MIB - disk.used_bytes() as u64;
+    assert!(free_bytes >= 4 * MIB, "{free_bytes} B are free; {usage:?}");
+}
+
+#[test]
+fn a_disk_without_a_byte_left_has_room_again_when_all_is_evicted() {
+    let dir = tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let disk = SimDisk::new(&data_dir);
+    let engine = open_on(&disk, options(&data_dir));
+    // All of it stands in one pack, which has no successor while there is no room for a header.
+    for seed in 0..3 {
+        put_blob(&engine, &noise(seed, 900_000));
+    }
+    disk.set_capacity(disk.used_bytes());
+    let content = noise(3, 100_000);
+    put(&engine, &blob_key(&content), &content).unwrap();
+    assert!(engine.contains(&blob_key(&content)));
+    assert!(engine.usage().full_disk_evictions > 0);
+}
