@@ -26,7 +26,7 @@ pub struct PurgeOrder {
     pub keyspace: Option<String>,
     /// `blobs` or `action-results`.
     pub kind: Option<String>,
-    /// Not asked for in so many seconds.
+    /// Not asked for in so many seconds, at least one.
     pub unused_for_s: Option<u64>,
     /// Everything, where nothing else is said.
     #[serde(default)]
@@ -77,6 +77,9 @@ pub enum OrderError {
     /// Nothing says what to purge.
     #[error("say what to purge: hash, keyspace, kind, unused_for_s, or everything")]
     Nothing,
+    /// No time, which is everything.
+    #[error("unused_for_s is 0, below the limit of 1; for all there is say everything")]
+    UnusedForNoTime,
     /// A hash says all.
     #[error("hash stands alone or with keyspace")]
     HashAlone,
@@ -133,6 +136,9 @@ impl PurgeOrder {
                 None => Keyspace::new("")?,
             };
             return Ok(Purge::Named { keyspace, hashes });
+        }
+        if self.unused_for_s == Some(0) {
+            return Err(OrderError::UnusedForNoTime);
         }
         let kind = match self.kind.as_deref() {
             None => None,

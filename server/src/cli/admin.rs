@@ -128,7 +128,11 @@ fn evict_command() -> Command {
 }
 
 fn unused_for(text: &str) -> Result<Duration, &'static str> {
-    humantime::parse_duration(text).map_err(|_| "it is not a duration such as 12h or 7days")
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("all is unused for no time: say --everything"),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("it is not a duration such as 12h or 7days"),
+    }
 }
 
 fn size(text: &str) -> Result<ByteSize, &'static str> {
@@ -170,7 +174,7 @@ fn purge(matches: &ArgMatches) -> Result<(), AdminCommandError> {
         }
     }
     if let Some(duration) = matches.get_one::<Duration>("unused-for") {
-        order["unused_for_s"] = json!(duration.as_secs());
+        order["unused_for_s"] = json!(seconds_rounded_up(*duration));
     }
     carry_out(
         matches,
@@ -178,6 +182,11 @@ fn purge(matches: &ArgMatches) -> Result<(), AdminCommandError> {
         &order,
         "{bar:30} {human_pos} of {human_len} records, {eta} left",
     )
+}
+
+/// Rounded down, a short time would be none, and that everything.
+fn seconds_rounded_up(duration: Duration) -> u64 {
+    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 fn evict(matches: &ArgMatches) -> Result<(), AdminCommandError> {
@@ -262,4 +271,24 @@ fn print(matches: &ArgMatches, value: &Value) -> Result<(), AdminCommandError> {
         write!(io::stdout(), "{}", crate::admin::Lines(value))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_time_is_not_none() {
+        for (text, expect) in [
+            ("1ns", Some(1)),
+            ("900ms", Some(1)),
+            ("1s", Some(1)),
+            ("1s 1ns", Some(2)),
+            ("7days", Some(604_800)),
+            ("0s", None),
+            ("soon", None),
+        ] {
+            assert_eq!(unused_for(text).ok().map(seconds_rounded_up), expect, "{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{ByteSize, Config, ListenAddress};
+use crate::config::{ByteSize, Config, ListenAddress, TlsSettings};
 use crate::run::RunningServer;
 use crate::telemetry::{LogHandle, LogStyle};
 
@@ -10,8 +10,9 @@ use crate::telemetry::{LogHandle, LogStyle};
 pub(super) fn announce(server: &RunningServer, config: &Config, log: &LogHandle) {
     let addresses = server.addresses();
     let listen = addresses.listen_text();
-    let clients = clients(&addresses.listen);
-    let admin = reachable(addresses.admin);
+    let tls = config.tls.as_ref();
+    let clients = clients(&addresses.listen, tls);
+    let admin = admin(addresses.admin, tls);
     let used = ByteSize::bytes(server.usage().stored_bytes);
     let version = env!("CARGO_PKG_VERSION");
     let data_dir = config.data_dir.display();
@@ -34,24 +35,31 @@ pub(super) fn announce(server: &RunningServer, config: &Config, log: &LogHandle)
                 "\n  larder {version} is listening on {listen}\n\
                  \n  data    {data_dir} ({used} of {limit})\
                  \n  bazel   {bazel}\
-                 \n  admin   http://{admin}/statusz\n\n",
+                 \n  admin   {admin}/statusz\n\n",
             ));
         }
     }
 }
 
 /// What to tell Bazel for each address.
-fn clients(listen: &[ListenAddress]) -> Vec<String> {
+fn clients(listen: &[ListenAddress], tls: Option<&TlsSettings>) -> Vec<String> {
+    let schemes = if tls.is_some() { ["grpcs", "https"] } else { ["grpc", "http"] };
     let flags = listen.iter().flat_map(|address| match address {
         ListenAddress::Tcp(address) => {
             let host = reachable(*address);
-            vec![format!("--remote_cache=grpc://{host}"), format!("--remote_cache=http://{host}")]
+            schemes.map(|scheme| format!("--remote_cache={scheme}://{host}")).to_vec()
         }
+        // Nothing is encrypted there.
         ListenAddress::Unix(path) => {
             vec![format!("--remote_cache=grpc://larder --remote_proxy=unix:{}", path.display())]
         }
     });
     flags.collect()
+}
+
+fn admin(address: SocketAddr, tls: Option<&TlsSettings>) -> String {
+    let scheme = if tls.is_some_and(|tls| tls.admin) { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(address))
 }
 
 /// What a client can connect to: a server that listens everywhere is reached by its host's name.
@@ -66,6 +74,32 @@ fn reachable(address: SocketAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClientAuth;
+
+    #[test]
+    fn what_is_encrypted_is_told_so() {
+        let listen = ["127.0.0.1:80".parse().map(ListenAddress::Tcp).unwrap()];
+        let unix = [ListenAddress::Unix("/run/l".into())];
+        let of_socket = ["--remote_cache=grpc://larder --remote_proxy=unix:/run/l"];
+        let check = |tls: Option<&TlsSettings>, grpc: &str, http: &str, admin_scheme: &str| {
+            let expect =
+                [grpc, http].map(|scheme| format!("--remote_cache={scheme}://127.0.0.1:80"));
+            assert_eq!(clients(&listen, tls), expect);
+            assert_eq!(clients(&unix, tls), of_socket);
+            let expect = format!("{admin_scheme}://127.0.0.1:81");
+            assert_eq!(admin("127.0.0.1:81".parse().unwrap(), tls), expect);
+        };
+        let tls = TlsSettings {
+            cert_file: "c".into(),
+            key_file: "k".into(),
+            client_ca_file: None,
+            client_auth: ClientAuth::None,
+            admin: false,
+        };
+        check(None, "grpc", "http", "http");
+        check(Some(&tls), "grpcs", "https", "http");
+        check(Some(&TlsSettings { admin: true, ..tls }), "grpcs", "https", "https");
+    }
 
     #[test]
     fn nobody_connects_to_the_unspecified_address() {

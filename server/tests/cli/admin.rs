@@ -58,6 +58,8 @@ fn commands_ask_a_running_server() {
     };
     let full = hot();
     assert_eq!(full["blobs"]["entries"], 1, "{full}");
+    let kept = to_server(&running, &["purge", "--unused-for=3599s 1ms"]);
+    assert!(said(&kept).starts_with("removed 0 records, "), "{}", said(&kept));
     let purged = to_server(&running, &["purge", "--everything"]);
     check(&purged, 0, "");
     assert!(said(&purged).starts_with("removed 1 records, "), "{}", said(&purged));
@@ -68,6 +70,7 @@ fn commands_ask_a_running_server() {
     check(&to_server(&running, &["evict", "--to=1GiB"]), 0, "");
     check(&to_server(&running, &["purge"]), 2, "--everything");
     check(&to_server(&running, &["purge", "--unused-for=soon"]), 2, "is not a duration");
+    check(&to_server(&running, &["purge", "--unused-for=0s"]), 2, "say --everything");
     check(&to_server(&running, &["evict", "--to=much"]), 2, "is not a size");
     check(&larder(&home, &["stats", "--admin=here"]).output().unwrap(), 2, "is no URL such as");
     let address = running.admin;

@@ -65,6 +65,7 @@ async fn purges_name_what_they_mean() {
         ("{\"hash\":\"xyz\"}", "is not the hash"),
         ("{\"kind\":\"trees\"}", "neither blobs nor action-results"),
         ("{\"hash\":\"00\",\"kind\":\"blobs\"}", "hash stands alone"),
+        ("{\"unused_for_s\":0}", "for all there is say everything"),
     ] {
         let (code, text) = order(&server, "/admin/v1/purge", body).await;
         assert_eq!(code, StatusCode::BAD_REQUEST, "{body}");
