@@ -1,7 +1,10 @@
 """The objects that the chart makes: what each promises, with the defaults and with values."""
 
+import json
+import subprocess
+
 import pytest
-from conftest import CHART, Refused, render
+from conftest import CHART, HELMS, Refused, render
 import yaml
 
 OPEN = {"unsafeAnonymous": True}
@@ -79,10 +82,45 @@ def test_labels_of_users_are_everywhere_and_change_no_selector(anonymous):
 ])
 def test_the_limit_follows_from_the_volume(size, expected):
     assert render({**OPEN, "persistence": {"size": size}}).config["max_size"] == expected
-    said = render({**OPEN, "persistence": {"size": size}, "config": {"max_size": "1GiB"}})
-    assert said.config["max_size"] == "1GiB"
+    said = render({**OPEN, "persistence": {"size": size}, "config": {"max_size": "1MiB"}})
+    assert said.config["max_size"] == "1MiB"
+    in_the_pod = render({**OPEN, "persistence": {"size": size, "enabled": False}})
+    assert in_the_pod.config["max_size"] == expected
     claimed = render({**OPEN, "persistence": {"existingClaim": "mine"}})
     assert "max_size" not in claimed.config, "how large it is, only the server can know"
+
+
+@pytest.mark.parametrize("size, fits", [
+    ("50GiB", True), ("50.0000001 gib", False), ("51GiB", False), ("1TB", False), ("53GB", True), ("54GB", False), ("500000MiB", False),
+    (53687091200, True), (53687091201, False), ("53687091201", False), ("0.04tib", True), ("1024kB", True),
+])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_limit_over_the_volume_is_refused(size, fits, enabled):
+    values = {**OPEN, "config": {"max_size": size}, "persistence": {"enabled": enabled}}
+    if fits:
+        assert render(values).config["max_size"] == size
+    else:
+        with pytest.raises(Refused, match="config.max_size is .*: the volume has 50Gi"):
+            render(values)
+    claimed = render({**values, "persistence": {"enabled": True, "existingClaim": "mine"}})
+    assert claimed.config["max_size"] == size, "how large it is, only the server can know"
+
+
+def test_a_volume_may_grow():
+    grown = render({**OPEN, "persistence": {"grownTo": "100Gi"}})
+    assert grown.config["max_size"] == "92160MiB"
+    claim = grown.one("StatefulSet")["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert claim["resources"]["requests"]["storage"] == "50Gi", "Kubernetes refuses another"
+    said = render({**OPEN, "persistence": {"grownTo": "100Gi"}, "config": {"max_size": "99GiB"}})
+    assert said.config["max_size"] == "99GiB"
+
+
+@pytest.mark.parametrize("setting, value", [
+    ("max_size", "50Gi"), ("max_size", "much"), ("max_size", 1.5), ("drain_timeout", 90), ("drain_timeout", "90"), ("drain_timeout", "1d"), ("drain_timeout", "soon"),
+])
+def test_what_the_chart_cannot_read_is_refused(setting, value):
+    with pytest.raises(Refused, match=setting):
+        render({**OPEN, "config": {setting: value}})
 
 
 def test_where_the_data_is():
@@ -98,7 +136,8 @@ def test_where_the_data_is():
 
 
 @pytest.mark.parametrize("drain, grace, fits", [
-    ("30s", 31, True), ("30s", 30, False), ("2m", 120, False), ("2m", 121, True), ("1500ms", 2, True),
+    ("30s", 31, True), ("30s", 30, False), ("2m", 120, False), ("2m", 121, True), ("1500ms", 2, True), ("1500ms", 1, False),
+    ("1m30s", 90, False), ("1min 30s", 91, True), ("1h", 3600, False), ("1h", 3601, True),
 ])
 def test_the_pod_has_longer_to_end_than_the_server_takes(drain, grace, fits):
     values = {**OPEN, "config": {"drain_timeout": drain}, "terminationGracePeriodSeconds": grace}
@@ -107,6 +146,11 @@ def test_the_pod_has_longer_to_end_than_the_server_takes(drain, grace, fits):
     else:
         with pytest.raises(Refused, match="terminationGracePeriodSeconds"):
             render(values)
+
+
+@pytest.mark.parametrize("drain, grace", [(None, 45), ("0s", 15), ("1500ms", 17), ("1m30s", 105), ("1h", 3615)])
+def test_the_pod_has_15_s_more_than_the_drain(drain, grace):
+    assert render({**OPEN, "config": {"drain_timeout": drain}}).pod["terminationGracePeriodSeconds"] == grace
 
 
 def test_a_change_of_the_settings_restarts_the_pods(anonymous):
@@ -156,3 +200,14 @@ def test_rules_and_dashboard_arrive_as_they_are():
     dashboard = rendered.one("ConfigMap", "r-larder-dashboard")
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert dashboard["data"]["larder.json"] == (CHART / "files/dashboard.json").read_text()
+
+
+def test_notes_ask_the_admin_port_for_what_needs_no_credentials():
+    for values, line in [
+        (OPEN, "  curl 'http://127.0.0.1:8981/readyz?verbose'\n"),
+        ({"auth": {"existingSecret": "c"}, "tls": {"existingSecret": "t", "admin": True}}, "  curl --insecure 'https://127.0.0.1:8981/readyz?verbose'\n"),
+    ]:
+        # helm 3 asks a cluster for its version before it shows notes.
+        install = [HELMS["helm4"], "install", "r", CHART, "--dry-run=client", "--values", "-"]
+        done = subprocess.run(install, input=json.dumps(values), capture_output=True, text=True, check=True)
+        assert line in done.stdout

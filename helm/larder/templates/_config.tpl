@@ -71,12 +71,20 @@ credentials_file: /etc/larder/credentials/{{ .Values.auth.existingSecretKey }}
 
 {{/* Nine tenths of the volume: file systems take some, and min_free_disk the rest. Empty where the size is not known. */}}
 {{- define "larder.maxSize" -}}
-{{- $size := .Values.persistence.size }}
-{{- if and .Values.persistence.enabled (not .Values.persistence.existingClaim) (regexMatch "^[0-9]+(Mi|Gi|Ti)$" $size) }}
-{{- $mebibytes := dict "Mi" 1 "Gi" 1024 "Ti" 1048576 }}
-{{- $number := regexFind "^[0-9]+" $size | int64 }}
-{{- printf "%dMiB" (div (mul $number (get $mebibytes (regexFind "[A-Z]i$" $size)) 9) 10) }}
+{{- if or (not .Values.persistence.existingClaim) (not .Values.persistence.enabled) }}
+{{- printf "%dMiB" (div (mul (include "larder.volumeBytes" . | int64) 9) 10485760) }}
 {{- end }}
+{{- end }}
+
+{{/* How large the volume is, if the chart makes it. */}}
+{{- define "larder.volumeSize" -}}
+{{- default .Values.persistence.size .Values.persistence.grownTo }}
+{{- end }}
+
+{{- define "larder.volumeBytes" -}}
+{{- $bytes := dict "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 }}
+{{- $size := include "larder.volumeSize" . }}
+{{- mul (regexFind "^[0-9]+" $size | int64) (get $bytes (regexFind "[A-Z]i$" $size)) }}
 {{- end }}
 
 {{/*

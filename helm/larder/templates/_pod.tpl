@@ -5,7 +5,7 @@ serviceAccountName: {{ include "larder.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 # Variables such as LARDER_PORT, which Kubernetes makes of services, look like settings.
 enableServiceLinks: false
-terminationGracePeriodSeconds: {{ .Values.terminationGracePeriodSeconds }}
+terminationGracePeriodSeconds: {{ include "larder.graceSeconds" . }}
 {{- with .Values.global.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -131,7 +131,7 @@ topologySpreadConstraints:
 {{- if not .enabled }}
 - name: data
   emptyDir:
-    sizeLimit: {{ .size }}
+    sizeLimit: {{ include "larder.volumeSize" $ }}
 {{- else if .existingClaim }}
 - name: data
   persistentVolumeClaim:
