@@ -21,6 +21,9 @@ const FLUSH_POLL: Duration = Duration::from_millis(1);
 /// What happened to what was offered.
 #[derive(Debug, Default)]
 pub struct OutletCounts {
+    /// In the queue, on the way into it, or done. Counted before an item can be done: else another's that is done, and not
+    /// counted yet, would stand for one that a flush waits for.
+    offered: AtomicU64,
     accepted: AtomicU64,
     /// Written, or lost in the attempt.
     done: AtomicU64,
@@ -35,7 +38,7 @@ impl OutletCounts {
 
     /// Notes that so much was taken into a queue.
     pub(crate) fn note_accepted(&self, count: u64) {
-        self.accepted.fetch_add(count, Ordering::Release);
+        self.accepted.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Notes that so much was lost.
@@ -72,9 +75,11 @@ impl<T: Send + 'static> Outlet<T> {
 
     /// Queues `item`, or drops and counts it. Does not wait.
     pub(crate) fn offer(&self, item: T) {
+        self.counts.offered.fetch_add(1, Ordering::Release);
         match self.queue.try_send(item) {
             Ok(()) => self.counts.note_accepted(1),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.counts.offered.fetch_sub(1, Ordering::Release);
                 self.counts.note_dropped(1);
             }
         }
@@ -89,9 +94,11 @@ impl<T> Outlet<T> {
 
     /// Waits until what was offered by now is written, at most for `limit`; whether it is.
     pub(crate) fn flush(&self, limit: Duration) -> bool {
-        let due = self.counts.accepted.load(Ordering::Acquire);
+        let offered = || self.counts.offered.load(Ordering::Acquire);
+        let due = offered();
         let begun = Instant::now();
-        while self.counts.done.load(Ordering::Acquire) < due {
+        // Some that were on the way found no place.
+        while self.counts.done.load(Ordering::Acquire) < due.min(offered()) {
             if begun.elapsed() >= limit {
                 return false;
             }
