@@ -3,7 +3,7 @@
 //! An event is made where the request ends and becomes text in the writer's thread: there is no lock, and nothing waits.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use super::draws::Draws;
 use super::traceparent::TraceId;
 use crate::auth::Peer;
 use crate::config::{AccessLogSettings, AccessLogTarget, Ratio};
-use crate::telemetry::{Ended, Outlet, OutletCounts, code_label};
+use crate::telemetry::{Ended, Outlet, OutletCounts, Throttle, code_label};
 
 /// How long the end waits for events to be written.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -87,6 +87,7 @@ impl AccessLog {
             AccessLogTarget::File(path) => {
                 let file = open(path)
                     .map_err(|source| AccessLogError::Open { path: path.clone(), source })?;
+                let file = Telling::new(file, path);
                 Outlet::start("access-log", file, write_line)
             }
         };
@@ -113,6 +114,52 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         // A pipe that nobody reads is not waited for; its metric has told.
         self.events.flush(END_WITHIN);
+    }
+}
+
+/// A sink that says in the log that it takes nothing and why, again where the reason is another, and that it does again.
+struct Telling<W> {
+    sink: W,
+    path: PathBuf,
+    /// What the log says of it at present; `None` is that all is well.
+    told: Option<ErrorKind>,
+    throttle: Throttle,
+}
+
+impl<W> Telling<W> {
+    fn new(sink: W, path: &Path) -> Self {
+        Self { sink, path: path.to_owned(), told: None, throttle: Throttle::new() }
+    }
+
+    fn tell(&mut self, error: Option<&io::Error>) {
+        let kind = error.map(io::Error::kind);
+        // What the throttle holds back is told by a later write, if it still holds.
+        if kind == self.told || self.throttle.admit().is_none() {
+            return;
+        }
+        let path = self.path.display();
+        if let Some(error) = error {
+            tracing::warn!(%path, %error, "the access log loses events");
+        } else {
+            tracing::info!(%path, "the access log takes events again");
+        }
+        self.told = kind;
+    }
+}
+
+impl<W: Write> Write for Telling<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes);
+        match &written {
+            // It is tried again at once.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            written => self.tell(written.as_ref().err()),
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 

@@ -57,6 +57,20 @@ fn each_request_has_a_line() {
 }
 
 #[test]
+fn why_lines_are_lost_is_said() {
+    let mut larder = Larder::start(&["--access-log-to=/dev/full".to_owned()]);
+    for _ in 0..3 {
+        assert_eq!(larder.put_hello(""), 200);
+    }
+    let lost = larder.event("the access log loses events");
+    assert_eq!(lost["path"], "/dev/full");
+    assert_eq!(lost["error"], "No space left on device (os error 28)");
+    assert_eq!(larder.stop().0, Some(0));
+    let rest = larder.rest_of_log();
+    assert!(!rest.contains("the access log"), "once: {rest}");
+}
+
+#[test]
 fn errors_have_a_line_whatever_the_ratio() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
