@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Access, Port};
+use crate::causes::with_causes;
 use crate::config::{Config, ListenAddress};
 use crate::from_files::{FromFiles, Refreshed};
 use crate::run::StartError;
@@ -50,7 +51,7 @@ impl Guard {
     }
 }
 
-fn refreshed<T, E: Error>(
+fn refreshed<T, E: Error + 'static>(
     what: &'static str,
     files: &FromFiles<T, E>,
 ) -> Option<(&'static str, Result<(), String>)> {
@@ -61,12 +62,7 @@ fn refreshed<T, E: Error>(
             Some((what, Ok(())))
         }
         Refreshed::Refused(error) => {
-            let mut problem = error.to_string();
-            let mut cause = error.source();
-            while let Some(error) = cause {
-                problem = format!("{problem}: {error}");
-                cause = error.source();
-            }
+            let problem = with_causes(&error);
             tracing::warn!(problem, "{what} has changed and cannot be used: what was before holds");
             Some((what, Err(problem)))
         }

@@ -18,7 +18,7 @@ const CA_FILE_LIMIT_BYTES: u64 = 4 << 20;
 #[derive(Debug, Error)]
 pub enum TrustError {
     /// A file of authorities cannot be used; who names it says which setting it is.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     CaFile {
         /// The file.
         path: PathBuf,
@@ -34,16 +34,43 @@ pub enum TrustError {
     },
 }
 
-/// Trusts the system's authorities, and those in `ca_file`.
+/// Who is trusted.
+pub(crate) struct Trusted {
+    pub(crate) roots: RootCertStore,
+    pub(crate) nobody: Option<NobodyTrusted>,
+}
+
+/// The system has no authorities, and no file has any.
+#[derive(Debug)]
+pub(crate) struct NobodyTrusted {
+    errors: Vec<rustls_native_certs::Error>,
+}
+
+impl NobodyTrusted {
+    /// Says so in the log.
+    pub(crate) fn warn(&self) {
+        let errors = &self.errors;
+        tracing::warn!(
+            ?errors,
+            "the system has no trusted certificates: nothing is had over https"
+        );
+    }
+}
+
+/// Trusts the system's authorities, and those in `ca_file`. Warns where there are none.
 pub(crate) fn tls_connector(ca_file: Option<&Path>) -> Result<TlsConnector, TrustError> {
-    Ok(TlsConnector::from(Arc::new(tls_config(trusted(ca_file)?)?)))
+    let Trusted { roots, nobody } = trusted(ca_file)?;
+    if let Some(nobody) = nobody {
+        nobody.warn();
+    }
+    Ok(TlsConnector::from(Arc::new(tls_config(roots)?)))
 }
 
 /// The system's authorities, and those in `ca_file`.
-pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, TrustError> {
+pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<Trusted, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
-    let (trusted, _) = roots.add_parsable_certificates(system.certs);
+    let (of_system, _) = roots.add_parsable_certificates(system.certs);
     if let Some(path) = ca_file {
         let unusable = |source| TrustError::CaFile { path: path.to_owned(), source };
         let text = bounded_read(path, CA_FILE_LIMIT_BYTES).map_err(unusable)?;
@@ -51,14 +78,10 @@ pub(crate) fn trusted(ca_file: Option<&Path>) -> Result<RootCertStore, TrustErro
         for certificate in own {
             roots.add(certificate).map_err(|error| unusable(io::Error::other(error)))?;
         }
-    } else if trusted == 0 {
-        let errors = system.errors;
-        tracing::warn!(
-            ?errors,
-            "the system has no trusted certificates: nothing is had over https"
-        );
     }
-    Ok(roots)
+    let nobody =
+        (ca_file.is_none() && of_system == 0).then_some(NobodyTrusted { errors: system.errors });
+    Ok(Trusted { roots, nobody })
 }
 
 /// For who calls somebody over TLS.

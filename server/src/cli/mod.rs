@@ -11,9 +11,7 @@ mod top;
 mod verify;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +26,7 @@ use self::pages::PagesError;
 use self::serve::ServeError;
 use self::supervisor::{SOCKET_VARIABLE, Supervisor};
 use self::verify::{Verdict, VerifyError};
+use crate::causes::with_causes;
 use crate::config::settings_toml;
 use crate::config::{
     CONFIG_VARIABLE, Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources,
@@ -101,13 +100,7 @@ fn line(error: &CliError) -> String {
     if let CliError::Settings(problems) | CliError::Found(problems) = error {
         return problems.to_string();
     }
-    let mut line = format!("larder: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _infallible = write!(line, ": {error}");
-        cause = error.source();
-    }
-    line
+    format!("larder: {}", with_causes(error))
 }
 
 fn serve(
@@ -151,6 +144,8 @@ fn serve(
     });
     let by_machine: Vec<_> = by_machine.map(|setting| setting.key).collect();
     let config = Config::check(said, &Machine::inspect()).map_err(CliError::Settings)?;
+    // A file may come later: this ends as what may be tried again.
+    config.check_files().map_err(CliError::Found)?;
     let mut decided = config.settings();
     decided.retain(|(key, _)| by_machine.contains(key));
     let source: ConfigSource =

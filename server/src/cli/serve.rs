@@ -100,6 +100,9 @@ pub(super) fn serve(
 fn start_telemetry(config: &Config) -> Result<(LogHandle, Option<SpanExport>), ServeError> {
     let spans = config.traces.as_ref().map(SpanExport::start).transpose()?;
     let log = start_log(&config.log, spans.as_ref())?;
+    if let Some(spans) = &spans {
+        spans.warn();
+    }
     Ok((log, spans))
 }
 

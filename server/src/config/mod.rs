@@ -17,6 +17,7 @@ mod tests;
 mod text;
 mod value;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -160,6 +161,27 @@ impl Config {
     /// Checks what the sources say, and fills in what they leave out.
     pub fn check(sources: Sources, machine: &Machine) -> Result<Self, Problems> {
         check::check(sources, machine)
+    }
+
+    /// Tells which of the files that the settings name cannot be read. It is no part of [`Self::check`]: a configuration may be
+    /// checked where the secrets are not.
+    pub fn check_files(&self) -> Result<(), Problems> {
+        let (tls, auth) = (self.tls.as_ref(), self.auth.as_ref());
+        let files = [
+            ("fetch.ca_file", self.fetch.as_ref().and_then(|fetch| fetch.ca_file.as_ref())),
+            ("tls.cert_file", tls.map(|tls| &tls.cert_file)),
+            ("tls.key_file", tls.map(|tls| &tls.key_file)),
+            ("tls.client_ca_file", tls.and_then(|tls| tls.client_ca_file.as_ref())),
+            ("auth.credentials_file", auth.and_then(|auth| auth.credentials_file.as_ref())),
+            ("traces.ca_file", self.traces.as_ref().and_then(|traces| traces.ca_file.as_ref())),
+        ];
+        let problem = |(key, path): (_, Option<&PathBuf>)| {
+            let path = path?.clone();
+            let source = File::open(&path).err()?;
+            Some(Problem::Unreadable { key, path, source })
+        };
+        let problems: Vec<_> = files.into_iter().filter_map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
     }
 
     /// Every setting in effect with its value, in the order of [`SETTINGS`]; one that is off is

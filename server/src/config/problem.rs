@@ -147,6 +147,16 @@ pub enum Problem {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that a setting names cannot be read.
+    #[error("{key}: {}: {source}", path.display())]
+    Unreadable {
+        /// Which setting.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The file is no TOML.
     #[error("{}:{line}: {message}", path.display())]
     Syntax {

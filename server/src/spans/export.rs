@@ -33,10 +33,11 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::unsaid::{Noting, Unsaid};
 use super::{REQUEST, TIER};
 use crate::config::{TraceProtocol, TraceSettings};
 use crate::telemetry::OutletCounts;
-use crate::trust::{TrustError, tls_config, trusted};
+use crate::trust::{NobodyTrusted, TrustError, tls_config, trusted};
 
 /// What waits for the collector: a few MiB.
 const QUEUE_SPANS: usize = 4096;
@@ -71,6 +72,7 @@ pub struct SpanExport {
     /// Disconnected when the thread has ended.
     ended: std::sync::mpsc::Receiver<()>,
     provider: SdkTracerProvider,
+    nobody_trusted: Option<NobodyTrusted>,
 }
 
 impl SpanExport {
@@ -85,15 +87,18 @@ impl SpanExport {
             .with_service_name("larder")
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
+        let (roots, nobody_trusted) = roots(settings)?;
+        let unsaid = Unsaid::default();
         let mut exporter = {
             let _within = runtime.enter();
-            exporter(settings)?
+            exporter(settings, roots, &unsaid)?
         };
         exporter.set_resource(&resource);
         let (alive, ended) = std::sync::mpsc::channel();
         let sending = Sending {
             spans,
             exporter,
+            unsaid,
             counts: Arc::clone(&counts),
             ending: ending.clone(),
             is_failing: false,
@@ -109,7 +114,14 @@ impl SpanExport {
             .with_span_processor(processor)
             .with_resource(resource)
             .build();
-        Ok(Self { counts, ending, ended, provider })
+        Ok(Self { counts, ending, ended, provider, nobody_trusted })
+    }
+
+    /// Says in the log that no collector can be trusted, if so: it is started before the log is.
+    pub fn warn(&self) {
+        if let Some(nobody) = &self.nobody_trusted {
+            nobody.warn();
+        }
     }
 
     /// What became of the spans.
@@ -144,11 +156,23 @@ where
         .with_filter(ours)
 }
 
-fn exporter(settings: &TraceSettings) -> Result<SpanExporter, SpanExportError> {
+/// None where nothing is encrypted.
+fn roots(
+    settings: &TraceSettings,
+) -> Result<(Option<RootCertStore>, Option<NobodyTrusted>), SpanExportError> {
+    if !settings.endpoint.is_encrypted() {
+        return Ok((None, None));
+    }
+    let trusted = trusted(settings.ca_file.as_deref()).map_err(SpanExportError::Trust)?;
+    Ok((Some(trusted.roots), trusted.nobody))
+}
+
+fn exporter(
+    settings: &TraceSettings,
+    roots: Option<RootCertStore>,
+    unsaid: &Unsaid,
+) -> Result<SpanExporter, SpanExportError> {
     let address = settings.endpoint.as_str();
-    // Read only where it matters: without authorities a warning is logged.
-    let roots = settings.endpoint.is_encrypted().then(|| trusted(settings.ca_file.as_deref()));
-    let roots = roots.transpose().map_err(SpanExportError::Trust)?;
     Ok(match settings.protocol {
         TraceProtocol::Grpc => {
             let mut builder = SpanExporter::builder().with_tonic();
@@ -164,9 +188,10 @@ fn exporter(settings: &TraceSettings) -> Result<SpanExporter, SpanExportError> {
                 .https_or_http()
                 .enable_http1()
                 .build();
+            let client = HyperClient::new(connector, EXPORT_WITHIN, None);
             SpanExporter::builder()
                 .with_http()
-                .with_http_client(HyperClient::new(connector, EXPORT_WITHIN, None))
+                .with_http_client(Noting::new(client, unsaid.clone()))
                 .with_endpoint(traces_url(address))
                 .with_timeout(EXPORT_WITHIN)
                 .build()?
@@ -212,6 +237,7 @@ impl SpanProcessor for Queue {
 struct Sending {
     spans: Receiver<SpanData>,
     exporter: SpanExporter,
+    unsaid: Unsaid,
     counts: Arc<OutletCounts>,
     ending: CancellationToken,
     is_failing: bool,
@@ -253,7 +279,7 @@ impl Sending {
         let spans = batch.len() as u64;
         let failure = match timeout(EXPORT_WITHIN, self.exporter.export(batch)).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Err(error)) => Some(self.unsaid.take().unwrap_or_else(|| error.to_string())),
             Err(_) => Some(format!("no answer within {EXPORT_WITHIN:?}")),
         };
         if failure.is_some() {

@@ -7,6 +7,7 @@ mod actions;
 mod blobs;
 mod export;
 mod request;
+mod unsaid;
 
 use tracing::Span;
 

@@ -228,6 +228,19 @@ fn people_get_a_banner() {
     }
 }
 
+#[test]
+fn that_nobody_is_trusted_is_said() {
+    let home = home();
+    for argument in ["--traces-endpoint=https://127.0.0.1:1", "--fetch-enabled"] {
+        let mut command = larder(&home, &["serve", "--fetch-allow=127.0.0.1", argument]);
+        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+        let running = Running::spawn_only(command);
+        let said =
+            running.event("the system has no trusted certificates: nothing is had over https");
+        assert!(said["errors"].to_string().contains("/nonexistent"), "{said}");
+    }
+}
+
 /// How a server ends that has this data directory, in a mount namespace after `prepare`; `None` where this user may not make one.
 fn refused_data_dir(prepare: &str, data_dir: &str) -> Option<String> {
     let script = format!(

@@ -112,6 +112,22 @@ fn check_config_shows_every_problem_or_what_is_in_effect() {
     assert_eq!(text(&again.stdout).strip_prefix("ok\n"), Some(shown));
 }
 
+#[test]
+fn files_that_are_missing_are_told_at_once() {
+    let home = home();
+    let mut command = larder(&home, &["serve"]);
+    for setting in ["tls.cert_file", "tls.key_file", "auth.credentials_file", "traces.ca_file"] {
+        command.arg(format!("--{}=/none/{setting}", setting.replace(['.', '_'], "-")));
+    }
+    let output = command.arg("--traces-endpoint=https://127.0.0.1:1").output().unwrap();
+    check(&output, 1, "");
+    let expect =
+        |setting| format!("{setting}: /none/{setting}: No such file or directory (os error 2)\n");
+    let expect =
+        ["tls.cert_file", "tls.key_file", "auth.credentials_file", "traces.ca_file"].map(expect);
+    assert_eq!(text(&output.stderr), expect.concat());
+}
+
 /// What `hash-credential` makes of a secret.
 fn hash_credential(arguments: &[&str], secret: &str) -> Output {
     let mut command = larder(&home(), &["hash-credential"]);
