@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 
 use hashed::Hashed;
-use part::Part;
+use part::{Part, Size, proven_bytes};
 
 /// A part, which has a lock and a limit of its own, is not smaller than this …
 const LEAST_PART_BYTES: u64 = 32 * 1024 * 1024;
@@ -27,7 +27,7 @@ const MOST_PARTS: u64 = 64;
 
 /// What a [`HotCache`] keeps.
 pub trait HotValue: Send + Sync + 'static {
-    /// The memory that it takes, its key and the cache's own bookkeeping included. The same at every call: the
+    /// The memory that it takes, its key and the cache's own bookkeeping included; never nothing. The same at every call: the
     /// cache adds it on the way in and takes it off on the way out.
     fn cost_bytes(&self) -> u64;
 }
@@ -37,7 +37,7 @@ pub trait HotValue: Send + Sync + 'static {
 pub struct HotStats {
     /// Bytes of its entries, their bookkeeping included.
     pub bytes: u64,
-    /// What it may hold now; less than its capacity while memory is short.
+    /// What it may hold now; less than its capacity while memory is short. It holds more until what is over it has gone.
     pub limit_bytes: u64,
     /// What it may hold when memory is not short.
     pub capacity_bytes: u64,
@@ -117,7 +117,13 @@ impl<K: Eq + Hash, V: HotValue> HotCache<K, V> {
         self.part(&key).contains(&key)
     }
 
-    /// Takes a value in, and makes room for it.
+    /// Whether a value that costs so much is taken in under the limit that holds now: up to nine tenths of a part's share of it.
+    pub fn admits(&self, cost_bytes: u64) -> bool {
+        cost_bytes <= proven_bytes(self.part_limit_bytes())
+    }
+
+    /// Takes a value in, and makes room for it. Not while its part moves to another limit, some milliseconds, and not where it costs too
+    /// much ([`admits`](Self::admits)): what is there under the key then stays.
     pub fn insert(&self, key: K, value: V) {
         let key = self.hashed(key);
         self.part(&key).insert(key, Arc::new(value), || true);
@@ -141,14 +147,15 @@ impl<K: Eq + Hash, V: HotValue> HotCache<K, V> {
         self.part(&key).remove(&key);
     }
 
-    /// Changes what may be held, up to the capacity; what is over the new limit goes at once, the coldest first. Takes time in
-    /// proportion to what is here. Reads go on meanwhile, and miss some of it. Under the same limit only tables that are far too large
-    /// by now are given back.
+    /// Changes what may be held, up to the capacity; what is over the new limit goes at once, the coldest first, and so does what costs
+    /// too much for it ([`admits`](Self::admits)), whatever the largest was said to be. Takes time in proportion to what is here. Reads
+    /// go on meanwhile, and miss some of it; nothing comes into the part that is at it. Under the same limit only tables that are far
+    /// too large by now are given back.
     pub fn set_limit(&self, limit_bytes: u64) {
         let _alone = self.change.lock();
         let limit_bytes = limit_bytes.min(self.capacity_bytes);
         self.limit_bytes.store(limit_bytes, Ordering::Relaxed);
-        let part_bytes = limit_bytes / self.parts.len() as u64;
+        let part_bytes = self.part_limit_bytes();
         self.parts.iter().for_each(|part| part.set_limit(part_bytes));
     }
 
@@ -161,13 +168,16 @@ impl<K: Eq + Hash, V: HotValue> HotCache<K, V> {
 
     /// What it holds and did.
     pub fn stats(&self) -> HotStats {
-        let held = self.parts.iter().map(Part::held);
-        let (bytes, entries) = held.fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let sizes = self.parts.iter().map(Part::size);
+        let held = sizes.fold(Size::default(), |sum, part| Size {
+            bytes: sum.bytes + part.bytes,
+            entries: sum.entries + part.entries,
+        });
         HotStats {
-            bytes,
+            bytes: held.bytes,
             limit_bytes: self.limit_bytes.load(Ordering::Relaxed),
             capacity_bytes: self.capacity_bytes,
-            entries,
+            entries: held.entries,
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
             evictions: self.evictions.load(Ordering::Relaxed),
@@ -182,6 +192,10 @@ impl<K: Eq + Hash, V: HotValue> HotCache<K, V> {
     /// Since it was made.
     pub fn now_seconds(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+
+    fn part_limit_bytes(&self) -> u64 {
+        self.limit_bytes.load(Ordering::Relaxed) / self.parts.len() as u64
     }
 
     fn hashed<Q: Hash>(&self, key: Q) -> Hashed<Q> {
@@ -425,13 +439,16 @@ mod tests {
 
     #[test]
     fn a_capacity_or_a_limit_of_nothing_holds_nothing() {
-        let cache = filled(10, 0);
-        assert_eq!((cache.stats().bytes, cache.stats().entries), (0, 0));
+        let check = |cache: &HotCache<u64, Thing>, evictions| {
+            let stats = cache.stats();
+            assert_eq!((stats.bytes, stats.entries, stats.evictions), (0, 0, evictions));
+            assert!(cache.get(&1).is_none());
+        };
+        check(&filled(10, 0), 0);
         let cache = filled(10, 10 * ENTRY_BYTES);
         cache.set_limit(0);
         insert(&cache, 1);
-        assert_eq!((cache.stats().bytes, cache.stats().entries), (0, 0));
-        assert!(cache.get(&1).is_none());
+        check(&cache, 10);
         cache.set_limit(10 * ENTRY_BYTES);
         insert(&cache, 1);
         assert_eq!(cache.stats().entries, 1);
@@ -449,29 +466,54 @@ mod tests {
             for largest_bytes in [1 << 10, 1 << 20, 100 << 20] {
                 let cache = HotCache::<u64, Large>::new(capacity_bytes, largest_bytes);
                 let fits = largest_bytes <= capacity_bytes / 10 * 9;
+                assert_eq!(cache.admits(largest_bytes), fits);
                 cache.insert(1, Large(largest_bytes));
                 assert_eq!(cache.contains(&1), fits, "{largest_bytes} of {capacity_bytes}");
+                assert_eq!(cache.stats().evictions, 0);
+                cache.set_limit(largest_bytes);
+                assert!(!cache.admits(largest_bytes) && !cache.contains(&1));
+                assert_eq!(cache.stats().evictions, u64::from(fits));
             }
         }
     }
 
     #[test]
-    fn the_limit_holds_while_many_write_and_it_changes() {
-        let cache = empty(64 * ENTRY_BYTES);
-        std::thread::scope(|scope| {
-            for thread in 0..4 {
-                let cache = &cache;
-                scope.spawn(move || {
-                    (0..2_000).for_each(|number| insert(cache, thread * 10_000 + number));
+    fn it_holds_what_it_says_whatever_is_done_at_once() {
+        let cache = empty(200 * ENTRY_BYTES);
+        let check = |most_bytes| {
+            let stats = cache.stats();
+            assert!(stats.bytes <= most_bytes, "{stats:?}");
+            assert_eq!(stats.bytes, stats.entries * ENTRY_BYTES);
+        };
+        let use_it = |mut random: u64| {
+            for _ in 0..2_000 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let number = random % 400;
+                match random >> 60 {
+                    0..7 => assert!(cache.get(&number).is_none_or(|thing| thing.0 == number)),
+                    7..12 => insert(&cache, number),
+                    12 => cache.remove(&number),
+                    _ => cache.insert_of(cache.epoch(), number, Thing(number)),
+                }
+            }
+        };
+        for round in 1..=20 {
+            std::thread::scope(|scope| {
+                (1..=3)
+                    .for_each(|thread| drop(scope.spawn(move || use_it(round * 7_919 * thread))));
+                scope.spawn(|| {
+                    (1..=20)
+                        .for_each(|step| cache.set_limit(step * (round + 36) % 201 * ENTRY_BYTES));
                 });
-            }
-            for step in [16, 4, 32, 8] {
-                cache.set_limit(step * ENTRY_BYTES);
-            }
-        });
-        let stats = cache.stats();
-        assert!(stats.bytes <= stats.limit_bytes, "{stats:?}");
-        assert_eq!(stats.bytes, stats.entries * ENTRY_BYTES);
+                scope.spawn(|| (0..5).for_each(|_| cache.clear()));
+                (0..200).for_each(|_| check(cache.capacity_bytes()));
+            });
+            check(cache.stats().limit_bytes);
+            let there = (0..400).filter(|number| cache.contains(number)).count();
+            assert_eq!(cache.stats().entries, there as u64);
+        }
     }
 
     #[test]
