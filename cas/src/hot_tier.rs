@@ -107,7 +107,7 @@ impl HotTier {
 
     /// Whether a blob is not here and may come in.
     pub(crate) fn has_place_for(&self, key: &BlobKey) -> bool {
-        key.digest.size_bytes() <= self.options.max_blob_bytes && !self.blobs.contains(key)
+        self.admits(key.digest.size_bytes()) && !self.blobs.contains(key)
     }
 
     /// Takes a whole blob in that was read behind in this epoch, if it is in memory and not too large; the bytes it takes.
@@ -118,7 +118,7 @@ impl HotTier {
         payload: &Payload,
         asked: Asked,
     ) -> Option<u64> {
-        let bytes = payload.bytes().filter(|bytes| self.admits(bytes.len()))?;
+        let bytes = payload.bytes().filter(|bytes| self.admits(bytes.len() as u64))?;
         self.admit(epoch, key, payload.encoding(), bytes.clone(), asked);
         Some(bytes.len() as u64)
     }
@@ -128,8 +128,8 @@ impl HotTier {
         let _proven = self.blobs.get_uncounted(key);
     }
 
-    fn admits(&self, stored_bytes: usize) -> bool {
-        stored_bytes as u64 <= self.options.max_blob_bytes
+    fn admits(&self, kept_bytes: u64) -> bool {
+        kept_bytes <= self.options.max_blob_bytes && self.blobs.admits(cost_bytes(kept_bytes))
     }
 
     fn admit(
@@ -221,7 +221,7 @@ impl BlobStore for HotTier {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         // A copy: what came from a client is a slice of its message, which would stay in memory for as long as the slice.
-        let small = payload.bytes().filter(|bytes| self.admits(bytes.len()));
+        let small = payload.bytes().filter(|bytes| self.admits(bytes.len() as u64));
         let copy = small.map(|bytes| (payload.encoding(), Bytes::copy_from_slice(bytes)));
         let epoch = self.epoch();
         let outcome = self.inner.put(cx, key, payload).await?;
