@@ -87,8 +87,8 @@ pub enum CredentialsError {
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineError {
-    /// More or fewer than four words.
-    #[error("a line has four words: NAME ROLE KIND VALUE")]
+    /// Fewer than four words, or more where none belong.
+    #[error("a line is NAME ROLE KIND VALUE, and only the value of a certificate has blanks in it")]
     Words,
     /// A name with other signs in it.
     #[error("the name is not 1 to 64 letters, digits and any of .-_@")]
@@ -133,8 +133,8 @@ impl Credentials {
     pub(crate) fn parse(text: &str, key: MemoryKey) -> Result<Self, (usize, LineError)> {
         let mut credentials = Self::default();
         for (index, line) in text.lines().enumerate() {
-            let line = line.split('#').next().unwrap_or_default();
-            if !line.trim().is_empty() {
+            let line = uncommented(line);
+            if !line.is_empty() {
                 credentials.add(line, key).map_err(|error| (index + 1, error))?;
             }
         }
@@ -142,10 +142,10 @@ impl Credentials {
     }
 
     fn add(&mut self, line: &str, key: MemoryKey) -> Result<(), LineError> {
-        let mut words = line.split_ascii_whitespace();
-        let mut word = || words.next().ok_or(LineError::Words);
-        let (name, role, kind, value) = (word()?, word()?, word()?, word()?);
-        if words.next().is_some() {
+        let (name, rest) = first_word(line)?;
+        let (role, rest) = first_word(rest)?;
+        let (kind, value) = first_word(rest)?;
+        if kind != "certificate" && value.contains(is_blank) {
             return Err(LineError::Words);
         }
         let name = name_of(name)?;
@@ -202,6 +202,23 @@ impl Credentials {
     }
 }
 
+/// What stands before a comment, which begins with `#` at the start or after a blank: URIs may have one within.
+fn uncommented(line: &str) -> &str {
+    let begins = |at: &usize| line[..*at].chars().next_back().is_none_or(is_blank);
+    let end = line.match_indices('#').map(|(at, _)| at).find(begins).unwrap_or(line.len());
+    line[..end].trim_matches(is_blank)
+}
+
+/// The first word of a line, and the rest, of which there must be some.
+fn first_word(line: &str) -> Result<(&str, &str), LineError> {
+    let (word, rest) = line.split_once(is_blank).ok_or(LineError::Words)?;
+    Ok((word, rest.trim_start_matches(is_blank)))
+}
+
+fn is_blank(character: char) -> bool {
+    character.is_ascii_whitespace()
+}
+
 /// The name that a line may have.
 pub(crate) fn name_of(text: &str) -> Result<Arc<str>, LineError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_@".contains(&byte);
@@ -245,7 +262,7 @@ mod tests {
     #[test]
     fn everybody_is_found_by_what_is_his() {
         let text = format!(
-            "ci write token {}\nci read certificate DNS:ci.org\nboss admin certificate CN:boss\n",
+            "ci write token {}\n\tci  read certificate DNS:ci.org#1 # why\nboss admin certificate\tCN:The Boss \t# him\n",
             TokenHash::of(b"one")
         );
         let credentials = Credentials::parse(&text, MemoryKey::default()).unwrap();
@@ -255,8 +272,9 @@ mod tests {
         let names =
             |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         for (certificate, expect) in [
-            (names(&["DNS:other.org", "DNS:ci.org", "CN:boss"]), Some(Role::Read)),
-            (names(&["CN:boss"]), Some(Role::Admin)),
+            (names(&["DNS:other.org", "DNS:ci.org#1", "CN:The Boss"]), Some(Role::Read)),
+            (names(&["CN:The Boss"]), Some(Role::Admin)),
+            (names(&["CN:The"]), None),
             (names(&["CN:ci.org"]), None),
             (names(&[]), None),
         ] {

@@ -23,6 +23,10 @@ pub(super) enum HashCredentialError {
     TooShort { kind: String, actual_bytes: usize, limit_bytes: usize },
     #[error("the secret on standard input is over the limit of {INPUT_BYTES_MAX} B")]
     TooLong,
+    #[error(
+        "the secret on standard input has a line end or another control character within it, which no client can send"
+    )]
+    Control,
     #[error("the password cannot be hashed")]
     Hash(#[from] argon2::password_hash::Error),
     #[error("standard input or output")]
@@ -69,6 +73,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), HashCredentialError> {
     }
     let secret = input.strip_suffix(b"\n").unwrap_or(&input);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+    if secret.iter().any(u8::is_ascii_control) {
+        return Err(HashCredentialError::Control);
+    }
     let is_token = kind == "token";
     let limit_bytes = if is_token { TOKEN_BYTES_MIN } else { PASSWORD_BYTES_MIN };
     if secret.len() < limit_bytes {

@@ -152,6 +152,13 @@ fn a_secret_becomes_a_line_of_the_credentials_file() {
         (&["ci", "--role=root"], token, 2, "root"),
         (&["c:i", "--role=read"], token, 1, "NAME: the name is not"),
         (&["ci", "--role=read"], "hunter2\n", 1, "has 7 B, below the limit of 24 B for a token"),
+        (&["ci", "--role=read"], "0123456789ab\n0123456789ab\n", 1, "which no client can send"),
+        (
+            &["a", "--role=read", "--kind=password"],
+            "longer\r\nthan 8\n",
+            1,
+            "which no client can send",
+        ),
     ] {
         let output = hash_credential(arguments, secret);
         check(&output, code, stderr);
