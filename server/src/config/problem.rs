@@ -1,5 +1,6 @@
 //! [`Problem`]: what is wrong with a setting; [`Problems`]: all of it, found in one go.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +19,12 @@ pub enum Origin {
     /// The environment.
     Environment,
     /// The file that `--config` names.
-    File(PathBuf),
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
     /// The table of settings, or the machine.
     Default,
 }
@@ -28,7 +34,7 @@ pub enum Origin {
 #[non_exhaustive]
 pub enum Problem {
     /// The text cannot be read.
-    #[error("{key}: {value:?} is not {expected} (from {})", origin.of(key))]
+    #[error("{key}: {:?} is not {expected} (from {})", without_user_info(value), origin.of(key))]
     Malformed {
         /// Which setting.
         key: &'static str,
@@ -54,10 +60,12 @@ pub enum Problem {
         origin: Origin,
     },
     /// Nothing in the table of settings has this name.
-    #[error("{key}: unknown setting{}", DidYouMean(key))]
+    #[error("{key}: unknown setting{} (from {})", DidYouMean(key), origin.of(key))]
     Unknown {
         /// The name.
         key: String,
+        /// Who said it.
+        origin: Origin,
     },
     /// A variable of the environment that is named like a setting's, and is none.
     #[error("{name}: unknown setting{}", DidYouMeanVariable(name))]
@@ -66,18 +74,32 @@ pub enum Problem {
         name: String,
     },
     /// A table, an array or a date where one value belongs.
-    #[error("{key}: {found} where one value belongs")]
+    #[error("{key}: {found} where one value belongs (from {})", origin.of(key))]
     NotOneValue {
         /// Which setting.
         key: String,
         /// With its article.
         found: &'static str,
+        /// Who said it.
+        origin: Origin,
+    },
+    /// Something else where settings belong.
+    #[error("{key}: {found} where a table of settings belongs (from {})", origin.of(key))]
+    NotATable {
+        /// The name of the table.
+        key: String,
+        /// With its article.
+        found: &'static str,
+        /// Who said it.
+        origin: Origin,
     },
     /// Something else in a list.
-    #[error("{key}: its items are not all texts without commas")]
+    #[error("{key}: its items are not all texts without commas (from {})", origin.of(key))]
     NotTexts {
         /// Which setting.
         key: String,
+        /// Who said it.
+        origin: Origin,
     },
     /// No default can be found on this machine.
     #[error("{key}: no default on this machine; {missing}")]
@@ -179,10 +201,17 @@ impl Origin {
         match (self, setting) {
             (Self::Flag, Some(setting)) => format!("--{}", setting.flag()),
             (Self::Environment, Some(setting)) => setting.variable(),
-            (Self::File(path), _) => path.display().to_string(),
+            (Self::File { path, line }, _) => format!("{}:{line}", path.display()),
             _ => "the default".to_owned(),
         }
     }
+}
+
+/// User and password of a URL are not shown, well formed or not: problems go to the log.
+fn without_user_info(text: &str) -> Cow<'_, str> {
+    let Some(end) = text.rfind('@') else { return text.into() };
+    let begin = text[..end].find("://").map_or(0, |at| at + "://".len());
+    format!("{}…{}", &text[..begin], &text[end..]).into()
 }
 
 impl fmt::Display for Problems {
@@ -273,6 +302,20 @@ mod tests {
             ("flux_compensator", ""),
         ] {
             assert_eq!(DidYouMean(key).to_string(), expect, "{key}");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        for (text, expect) in [
+            ("http://u:secret@h:1", "http://…@h:1"),
+            ("http://u:se@cr/et@h:1/x", "http://…@h:1/x"),
+            ("u:secret@h", "…@h"),
+            ("a, https://u:secret@h", "a, https://…@h"),
+            ("http://h:1?a", "http://h:1?a"),
+            ("", ""),
+        ] {
+            assert_eq!(without_user_info(text), expect);
         }
     }
 

@@ -129,7 +129,8 @@ impl Value for AccessLogTarget {
 }
 
 impl Value for Endpoint {
-    const EXPECTED: &'static str = "the address of a collector such as http://127.0.0.1:4317";
+    const EXPECTED: &'static str =
+        "the address of a collector such as http://127.0.0.1:4317, without user and password";
 
     fn read(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;

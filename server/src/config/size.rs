@@ -73,7 +73,8 @@ impl FromStr for ByteSize {
             Some((whole, fraction)) => (whole, fraction),
             None => (number, ""),
         };
-        if fraction.len() > FRACTION_DIGITS_MAX {
+        // A fraction of a byte is a unit that somebody forgot.
+        if fraction.len() > FRACTION_DIGITS_MAX || (!fraction.is_empty() && unit_bytes == 1) {
             return Err(ByteSizeError);
         }
         let whole: u64 = whole.parse().map_err(|_| ByteSizeError)?;
@@ -146,6 +147,8 @@ mod tests {
             "+1",
             "1e9",
             "1.GiB",
+            "1.5",
+            "1.0B",
             ".5GiB",
             "1.2.3",
             "1 apple",

@@ -1,9 +1,9 @@
 //! [`Sources`]: what flags, environment and file say, as text, before anything is checked.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use toml::Value;
+use toml::de::{DeTable, DeValue};
 
 use super::problem::{Origin, Problem};
 use super::settings::{SETTINGS, Setting};
@@ -33,7 +33,7 @@ impl Sources {
             Some(setting) => {
                 self.texts.entry(setting.key).or_default().insert(origin, text.into());
             }
-            None => self.problems.push(Problem::Unknown { key: key.to_owned() }),
+            None => self.problems.push(Problem::Unknown { key: key.to_owned(), origin }),
         }
     }
 
@@ -72,59 +72,94 @@ impl Sources {
 
     /// Reads the text of such a file.
     pub(crate) fn add_toml(&mut self, path: &Path, text: &str) {
-        match text.parse::<toml::Table>() {
-            Ok(table) => self.add_table(&Origin::File(path.to_owned()), "", table),
+        let line_of =
+            |offset: usize| text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+        match DeTable::parse(text) {
+            Ok(table) => {
+                let place = |offset| Origin::File { path: path.to_owned(), line: line_of(offset) };
+                self.add_table(&place, "", table.get_ref());
+            }
             Err(error) => {
-                let offset = error.span().map_or(0, |span| span.start.min(text.len()));
-                let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
+                let line = line_of(error.span().map_or(0, |span| span.start));
                 let message = error.message().to_owned();
-                self.problems.push(Problem::Syntax { path: PathBuf::from(path), line, message });
+                self.problems.push(Problem::Syntax { path: path.to_owned(), line, message });
             }
         }
     }
 
-    fn add_table(&mut self, origin: &Origin, prefix: &str, table: toml::Table) {
+    /// `place` is where something begins at an offset.
+    fn add_table(&mut self, place: &dyn Fn(usize) -> Origin, prefix: &str, table: &DeTable<'_>) {
         for (name, value) in table {
-            let key = format!("{prefix}{name}");
-            match value {
-                Value::String(text) => self.set(origin.clone(), &key, text),
-                Value::Integer(number) => self.set(origin.clone(), &key, number.to_string()),
-                Value::Float(number) => self.set(origin.clone(), &key, number.to_string()),
-                Value::Boolean(yes) => self.set(origin.clone(), &key, yes.to_string()),
-                Value::Table(inner) if is_section(&key) => {
-                    self.add_table(origin, &format!("{key}."), inner);
+            let key = format!("{prefix}{}", name.get_ref());
+            let origin = place(name.span().start);
+            match value.get_ref() {
+                DeValue::Table(inner) if is_section(&key) => {
+                    self.add_table(place, &format!("{key}."), inner);
                 }
-                Value::Array(items) if is_list(&key) => {
-                    let items = items.iter().map(item_text).collect::<Option<Vec<_>>>();
-                    self.set_list(origin, &key, items);
+                DeValue::Table(pairs) if is_list(&key) => {
+                    let pairs = pairs.iter().map(|(name, value)| {
+                        Some(format!("{}={}", name.get_ref(), item_text(value.get_ref())?))
+                    });
+                    self.set_list(origin, &key, pairs.collect());
                 }
-                Value::Table(pairs) if is_list(&key) => {
-                    let pair =
-                        |(name, value): (&String, _)| Some(format!("{name}={}", item_text(value)?));
-                    let pairs = pairs.iter().map(pair).collect::<Option<Vec<_>>>();
-                    self.set_list(origin, &key, pairs);
+                DeValue::Array(items) if is_list(&key) => {
+                    let items = items.iter().map(|item| item_text(item.get_ref()));
+                    self.set_list(origin, &key, items.collect());
                 }
-                Value::Table(_) => self.not_one_value(key, "a table"),
-                Value::Array(_) => self.not_one_value(key, "an array"),
-                Value::Datetime(_) => self.not_one_value(key, "a date"),
+                value if is_section(&key) => {
+                    let found = kind(value);
+                    self.problems.push(Problem::NotATable { key, found, origin });
+                }
+                value => match one_value(value) {
+                    Some(text) => self.set(origin, &key, text),
+                    None => self.not_one_value(key, kind(value), origin),
+                },
             }
         }
     }
 
     /// Nothing in a list says nothing.
-    fn set_list(&mut self, origin: &Origin, key: &str, items: Option<Vec<String>>) {
+    fn set_list(&mut self, origin: Origin, key: &str, items: Option<Vec<String>>) {
         match items {
             Some(items) if items.is_empty() => {}
-            Some(items) => self.set(origin.clone(), key, items.join(",")),
-            None => self.problems.push(Problem::NotTexts { key: key.to_owned() }),
+            Some(items) => self.set(origin, key, items.join(",")),
+            None => self.problems.push(Problem::NotTexts { key: key.to_owned(), origin }),
         }
     }
 
-    fn not_one_value(&mut self, key: String, found: &'static str) {
+    fn not_one_value(&mut self, key: String, found: &'static str, origin: Origin) {
         self.problems.push(match Setting::find(&key) {
-            Some(_) => Problem::NotOneValue { key, found },
-            None => Problem::Unknown { key },
+            Some(_) => Problem::NotOneValue { key, found, origin },
+            None => Problem::Unknown { key, origin },
         });
+    }
+}
+
+/// A text, a number or a truth value as text. Numbers are written plainly, whatever their base or exponent.
+fn one_value(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => {
+            let value = i64::from_str_radix(number.as_str(), number.radix());
+            Some(value.map_or_else(|_| number.to_string(), |value| value.to_string()))
+        }
+        DeValue::Float(number) => {
+            let value = number.as_str().parse::<f64>();
+            Some(value.map_or_else(|_| number.to_string(), |value| value.to_string()))
+        }
+        DeValue::Boolean(yes) => Some(yes.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::Table(_) => "a table",
+        DeValue::Array(_) => "an array",
+        DeValue::Datetime(_) => "a date",
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) => {
+            "one value"
+        }
     }
 }
 
@@ -133,7 +168,7 @@ fn is_list(key: &str) -> bool {
 }
 
 /// A comma would make it two.
-fn item_text(item: &Value) -> Option<String> {
+fn item_text(item: &DeValue<'_>) -> Option<String> {
     item.as_str().filter(|text| !text.contains(',')).map(str::to_owned)
 }
 

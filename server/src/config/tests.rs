@@ -148,6 +148,8 @@ fn a_misspelt_variable_is_refused_unless_it_is_another_programs() {
 fn all_problems_come_at_once() {
     let file = file(
         "max_sise = '1GiB'\n\
+         log = 3\n\
+         tls = ['a']\n\
          data_dir = ['/d']\n\
          hot = { capacity = '9GiB', capasity = 3 }\n\
          [compression]\n\
@@ -160,18 +162,20 @@ fn all_problems_come_at_once() {
     let path = file.path().display();
     let problems = check(sources).unwrap_err();
     for expect in [
-        "max_sise: unknown setting; did you mean max_size?".to_owned(),
-        "data_dir: an array where one value belongs".to_owned(),
-        "hot.capasity: unknown setting; did you mean hot.capacity?".to_owned(),
-        "flux: unknown setting".to_owned(),
+        format!("max_sise: unknown setting; did you mean max_size? (from {path}:1)"),
+        format!("log: one value where a table of settings belongs (from {path}:2)"),
+        format!("tls: an array where a table of settings belongs (from {path}:3)"),
+        format!("data_dir: an array where one value belongs (from {path}:4)"),
+        format!("hot.capasity: unknown setting; did you mean hot.capacity? (from {path}:5)"),
+        format!("flux: unknown setting (from {path}:8)"),
         "workers: \"0\" is not a whole number from 1 on (from --workers)".to_owned(),
         "drain_timeout: 2h is over the limit of 1h (from --drain-timeout)".to_owned(),
-        format!("compression.level: 20 is over the limit of 19 (from {path})"),
-        format!("hot.capacity: 9GiB is over the limit of 2GiB (from {path})"),
+        format!("compression.level: 20 is over the limit of 19 (from {path}:7)"),
+        format!("hot.capacity: 9GiB is over the limit of 2GiB (from {path}:5)"),
     ] {
         assert!(problems.contains(&expect), "{expect} is not in {problems:#?}");
     }
-    assert_eq!(problems.len(), 8, "{problems:#?}");
+    assert_eq!(problems.len(), 10, "{problems:#?}");
 }
 
 #[test]
@@ -300,9 +304,33 @@ fn lists_are_texts_arrays_or_tables() {
 }
 
 #[test]
+fn numbers_are_as_toml_has_them() {
+    let mut sources = Sources::default();
+    let text = "workers = 0x1_0\nmax_size = 1_000_000_000\nhot.capacity = 0\n\
+                traces.sample_ratio = 1e-3\naccess_log.sample_ratio = 0.250\n\
+                access_log.to = 'a'\ntraces.endpoint = 'http://h'";
+    sources.add_file(file(text).path());
+    let config = check(sources).unwrap();
+    assert_eq!((config.workers.get(), config.max_size), (16, ByteSize::bytes(1_000_000_000)));
+    assert_eq!(config.traces.unwrap().sample_ratio.show(), "0.001");
+    assert_eq!(config.access_log.unwrap().sample_ratio.show(), "0.25");
+    for (text, expect) in [
+        ("max_size = 1.5", "max_size: \"1.5\" is not a size"),
+        ("workers = 99999999999999999999", "workers: \"99999999999999999999\" is not a whole"),
+        ("workers = inf", "workers: \"inf\" is not a whole"),
+    ] {
+        let mut sources = Sources::default();
+        sources.add_file(file(text).path());
+        let problems = check(sources).unwrap_err();
+        assert!(problems[0].starts_with(expect), "{problems:#?}");
+    }
+}
+
+#[test]
 fn files_that_cannot_be_read() {
     for (text, expect) in [
         ("listen = '127.0.0.1:1'\n= 3\n".to_owned(), ":2: "),
+        ("workers = 1\nworkers = 2\n".to_owned(), ":2: duplicate key"),
         ("#".repeat((1 << 20) + 1), "longer than the limit of 1048576 B"),
     ] {
         let mut sources = Sources::default();

@@ -95,9 +95,11 @@ fn check_config_shows_every_problem_or_what_is_in_effect() {
 
     std::fs::write(&path, "lisen = 'x'\nworkers = 0\n[hot]\ncapacity = '12 apples'\n").unwrap();
     let output = larder(&home, &arguments).output().unwrap();
-    check(&output, 1, "lisen: unknown setting; did you mean listen?\n");
-    check(&output, 1, "workers: \"0\" is not a whole number from 1 on");
+    let at = |line| format!(" (from {}:{line})\n", path.display());
+    check(&output, 1, &format!("lisen: unknown setting; did you mean listen?{}", at(1)));
+    check(&output, 1, &format!("workers: \"0\" is not a whole number from 1 on{}", at(2)));
     check(&output, 1, "hot.capacity: \"12 apples\" is not a size");
+    check(&output, 1, &at(4));
     assert_eq!(text(&output.stderr).lines().count(), 3);
 
     std::fs::write(&path, "max_size = '20MiB'\n[hot]\ncapacity = 0\n").unwrap();
