@@ -40,6 +40,10 @@ use crate::trust::TrustError;
 const CONNECTIONS_MAX: usize = 8192;
 /// Probes, a scraper, a person.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// The descriptors of a runtime of tokio with one thread, for what it polls and what wakes it.
+const RUNTIME_FILES: usize = 4;
+/// What few descriptors are left for packs, blob files, uploads and the admin port.
+const SPARE_FILES: u64 = 16;
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often uploads that nobody came back for are given up.
 const UPLOADS_EXPIRE_EVERY: Duration = Duration::from_secs(10);
@@ -329,7 +333,7 @@ fn serve_clients(
     let options = TransportOptions {
         name: "worker",
         workers: config.workers,
-        max_connections: connections_max(),
+        max_connections: connections_max(config.workers),
         drain_timeout: config.drain_timeout,
         encryption: guard.encryption(Port::Clients),
     };
@@ -338,13 +342,15 @@ fn serve_clients(
 }
 
 /// So many connections that files can still be opened for them, with a warning where that is fewer than usual.
-fn connections_max() -> usize {
+fn connections_max(workers: NonZeroUsize) -> usize {
     let open_files = getrlimit(Resource::Nofile).current;
-    let max = connections_within(open_files);
+    let taken = files_taken(workers);
+    let max = connections_within(open_files, taken);
     if max < CONNECTIONS_MAX {
         tracing::warn!(
             connections = max,
             open_files,
+            taken,
             "few open files are allowed, so fewer connections are taken; raise `ulimit -n` or LimitNOFILE to {}",
             2 * CONNECTIONS_MAX
         );
@@ -352,11 +358,17 @@ fn connections_max() -> usize {
     max
 }
 
-/// Half of the descriptors at most: the other half is for packs, blob files and uploads. `None` is no limit.
-fn connections_within(open_files: Option<u64>) -> usize {
-    let half =
-        open_files.map_or(usize::MAX, |limit| usize::try_from(limit / 2).unwrap_or(usize::MAX));
-    half.clamp(1, CONNECTIONS_MAX)
+/// How many descriptors are open now, and will be for the runtimes of the workers and the chores.
+fn files_taken(workers: NonZeroUsize) -> u64 {
+    let opened = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    (opened + RUNTIME_FILES * (workers.get() + 1)) as u64
+}
+
+/// Half of the descriptors at most, and no more than leave [`SPARE_FILES`]. `None` is no limit.
+fn connections_within(open_files: Option<u64>, taken: u64) -> usize {
+    let room = |limit: u64| (limit / 2).min(limit.saturating_sub(taken + SPARE_FILES));
+    let room = open_files.map_or(u64::MAX, room);
+    usize::try_from(room).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
 impl RunningServer {
@@ -404,15 +416,17 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_files() {
-        for (open_files, expect) in [
-            (None, 8192),
-            (Some(1 << 20), 8192),
-            (Some(16_384), 8192),
-            (Some(4096), 2048),
-            (Some(64), 32),
-            (Some(0), 1),
+        for (open_files, taken, expect) in [
+            (None, 36, 8192),
+            (Some(1 << 20), 36, 8192),
+            (Some(16_384), 36, 8192),
+            (Some(4096), 36, 2048),
+            (Some(128), 36, 64),
+            (Some(64), 36, 12),
+            (Some(48), 36, 1),
+            (Some(0), 36, 1),
         ] {
-            assert_eq!(connections_within(open_files), expect, "{open_files:?}");
+            assert_eq!(connections_within(open_files, taken), expect, "{open_files:?}");
         }
     }
 }

@@ -81,7 +81,7 @@ fn fill(path: &Path) -> Result<u64, CompatError> {
     Ok(filled)
 }
 
-/// So few descriptors that idle clients take them all.
+/// So few descriptors that idle clients take all places.
 fn few_descriptors(bench: &mut Bench<'_>) -> Result<String, CompatError> {
     let mut launch = launch(&bench.dir.join("data"), "sync");
     let shell = "ulimit -n 72; exec \"$@\"";

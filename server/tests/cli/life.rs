@@ -140,32 +140,35 @@ fn a_second_signal_while_the_store_opens_does_not_wait() {
 
 #[test]
 fn few_file_descriptors_mean_few_connections() {
-    let home = home();
+    for (open_files, most) in [(128, 64), (64, 16)] {
+        let home = home();
+        let running = Running::spawn(with_open_files(open_files, &home));
+        let connect = |_| TcpStream::connect(running.address).unwrap();
+        let mut connections: Vec<_> = (0..100).map(connect).collect();
+        let refusal = running.event("too many connections");
+        let limit = refusal["limit"].as_u64().unwrap();
+        assert!((1..=most).contains(&limit), "{limit} of {open_files}");
+        // While all places are taken, descriptors are left for who asks how it is, and for what is opened to store this.
+        assert_eq!(get(running.admin, "/readyz", "").0, 200);
+        put_hello(connections.swap_remove(0));
+    }
+}
+
+/// A server that may have so many files open.
+fn with_open_files(limit: u32, home: &TempDir) -> Command {
     let mut command = Command::new("/bin/sh");
-    command.args([
-        "-c",
-        "ulimit -n 128; exec \"$0\" \"$@\"",
-        env!("CARGO_BIN_EXE_larder"),
-        "serve",
-    ]);
-    command.env_clear().env("HOME", home.path()).arg("--workers=1");
-    let running = Running::spawn(command);
-    let connect = |_| TcpStream::connect(running.address).unwrap();
-    let mut connections: Vec<_> = (0..100).map(connect).collect();
-    let refusal = running.event("too many connections");
-    assert_eq!(refusal["limit"], 64);
-    // While all places are taken, descriptors are left for what is opened to store this.
-    put_hello(connections.swap_remove(0));
+    let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_larder"), "serve", "--workers=1"]);
+    command.env_clear().env("HOME", home.path());
+    command
 }
 
 #[test]
 fn too_few_file_descriptors_end_nothing() {
     let home = home();
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", "ulimit -n 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_larder"), "serve"]);
-    command.env_clear().env("HOME", home.path()).arg("--workers=1");
-    let mut running = Running::spawn(command);
-    let connect = |_| TcpStream::connect(running.address).unwrap();
+    let mut running = Running::spawn(with_open_files(48, &home));
+    // Its limit is above what is left.
+    let connect = |_| TcpStream::connect(running.admin).unwrap();
     let connections: Vec<_> = (0..100).map(connect).collect();
     running.event("no connection can be accepted");
     drop(connections);
