@@ -38,7 +38,12 @@ pub(super) fn admin_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok();
     let url =
         url.filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-    url.ok_or("it is no URL such as http://127.0.0.1:8981")
+    let url = url.ok_or("it is no URL such as http://127.0.0.1:8981")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("user and password are not taken: give --token-file");
+    }
+    let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    if has_more { Err("it has more than a host and a port") } else { Ok(url) }
 }
 
 /// An answer that begins, and the connection that it comes through.

@@ -72,7 +72,14 @@ fn commands_ask_a_running_server() {
     check(&to_server(&running, &["purge", "--unused-for=soon"]), 2, "is not a duration");
     check(&to_server(&running, &["purge", "--unused-for=0s"]), 2, "say --everything");
     check(&to_server(&running, &["evict", "--to=much"]), 2, "is not a size");
-    check(&larder(&home, &["stats", "--admin=here"]).output().unwrap(), 2, "is no URL such as");
+    for (admin, why) in [
+        ("here", "is no URL such as"),
+        ("https://u:p@host", "give --token-file"),
+        ("http://host/path", "more than a host and a port"),
+    ] {
+        let refused = larder(&home, &["stats", &format!("--admin={admin}")]).output().unwrap();
+        check(&refused, 2, why);
+    }
     let address = running.admin;
     drop(running);
     let nobody = larder(&home, &["stats", &format!("--admin=http://{address}")]).output().unwrap();
@@ -148,9 +155,9 @@ fn top_tells_what_is_asked_for() {
     assert_eq!(activity["tasks"][0]["misses"], 3.0, "{activity}");
     assert_eq!(activity["calls"].as_array().unwrap().len(), 2, "{activity}");
     assert!(activity["seconds"].as_f64().unwrap() >= 0.1, "{activity}");
-    for interval in ["1ms", "0s", "soon"] {
+    for interval in ["1ms", "0s", "soon", "61m", "100y"] {
         let refused = to_server(&running, &["top", &format!("--interval={interval}")]);
-        check(&refused, 2, "is not a duration from 100ms on");
+        check(&refused, 2, "is not a duration from 100ms to 1h");
     }
     check(
         &to_server(&running, &["top", "--sort=colour"]),

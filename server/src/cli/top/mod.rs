@@ -21,6 +21,8 @@ use super::admin_client::{AdminClient, AdminError};
 
 /// More often costs the server for nothing that eyes can see.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Whoever means more has mistaken the unit.
+const INTERVAL_MAX: Duration = Duration::from_hours(1);
 /// Until the first picture.
 const FIRST_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -49,7 +51,7 @@ pub(super) fn command() -> Command {
                 .value_name("DURATION")
                 .default_value("2s")
                 .value_parser(interval)
-                .help("Between two looks at the server, from 100ms on"),
+                .help("Between two looks at the server, from 100ms to 1h"),
         )
         .arg(
             Arg::new("sort")
@@ -68,8 +70,9 @@ pub(super) fn command() -> Command {
 }
 
 fn interval(text: &str) -> Result<Duration, &'static str> {
-    let given = humantime::parse_duration(text).ok().filter(|given| *given >= INTERVAL_MIN);
-    given.ok_or("it is not a duration from 100ms on, such as 2s")
+    let given = humantime::parse_duration(text).ok();
+    let given = given.filter(|given| (INTERVAL_MIN..=INTERVAL_MAX).contains(given));
+    given.ok_or("it is not a duration from 100ms to 1h, such as 2s")
 }
 
 /// Shows what the server does.
