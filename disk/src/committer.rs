@@ -3,7 +3,8 @@
 //! Because one thread appends, the order of records is the order of the log, and a decision taken on the table ("already
 //! present", "still there") holds until its record is written. A batch is one write, and in `Sync` one fdatasync, for all
 //! that waited meanwhile.
-//! Errors: a write that does not succeed fails its batch and leaves the pack as it was; a failed sync ends writes.
+//! Errors: a write that does not succeed fails its batch and leaves nothing of it in the log ([`crate::withdraw`]); a failed sync
+//! ends writes.
 
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -416,15 +417,6 @@ impl Committer {
         Ok(())
     }
 
-    /// Tells all who wait that the batch failed. After a failed sync it may be in the log all the same: what it removes is then not
-    /// claimed any more, so that nobody is told of a blob that the next start does not find.
-    fn give_up_batch(&self, batch: Batch, error: &DiskError) {
-        if self.inventory.refuses_writes() {
-            batch.removals().for_each(|(key, at)| self.inventory.remove_before(key, at));
-        }
-        batch.fail(error);
-    }
-
     /// Makes what is written findable, and answers.
     fn publish(&self, batch: Batch) {
         self.inventory.counters.grow_files(batch.bytes);
@@ -446,9 +438,10 @@ impl Committer {
         self.inventory.check_writable()?;
         let mut slices: Vec<_> = batch.items.iter().map(|item| IoSlice::new(&item.bytes)).collect();
         if let Err(error) = write_full(&*self.pack.file, &mut slices, self.end) {
-            self.has_dirty_tail = self.pack.file.truncate(self.end).is_err();
             let path = self.inventory.layout.pack_file(self.pack.id);
-            return Err(self.inventory.io_error("append to", &path)(error));
+            let error = self.inventory.io_error("append to", &path)(error);
+            self.withdraw(batch);
+            return Err(error);
         }
         if self.syncs_batches() {
             sync_pack(&self.inventory, &self.pack)?;

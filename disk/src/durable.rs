@@ -15,6 +15,8 @@ use crate::io::Io;
 use crate::layout::{Layout, parse_blob_dir};
 use crate::pack::{LogPosition, Pack};
 
+const SYNC_FAILED: &str = "a sync failed";
+
 /// What is written and what of it is synced.
 #[derive(Default, Debug)]
 pub(crate) struct DurableState {
@@ -85,7 +87,7 @@ pub(crate) fn sync_pack(inventory: &Inventory, pack: &Pack) -> Result<(), DiskEr
     let synced = timed(&inventory.activity.sync_micros, || pack.file.sync_data());
     synced.map_err(|error| {
         let path = inventory.layout.pack_file(pack.id);
-        inventory.poison(&inventory.io_error("sync", &path)(error))
+        inventory.poison(SYNC_FAILED, &inventory.io_error("sync", &path)(error))
     })
 }
 
@@ -96,7 +98,7 @@ pub(crate) fn sync_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> 
     synced.map_err(|error| {
         let error = inventory.io_error("sync", &path)(error);
         if !error.is_transient() {
-            return inventory.poison(&error);
+            return inventory.poison(SYNC_FAILED, &error);
         }
         inventory.durable.note_dirty_fan(fan);
         tracing::warn!(%error, "a directory could not be opened to be synced; it is tried again");
@@ -118,7 +120,7 @@ pub(crate) fn ensure_fan(inventory: &Inventory, fan: u8) -> io::Result<()> {
         if !is_transient(error) && !is_disk_full(error) {
             let same = error.raw_os_error().map(io::Error::from_raw_os_error);
             let same = same.unwrap_or_else(|| error.kind().into());
-            inventory.poison(&inventory.io_error("sync", &blobs)(same));
+            inventory.poison(SYNC_FAILED, &inventory.io_error("sync", &blobs)(same));
         }
     })?;
     inventory.durable.progress.lock().durable_fans.insert(fan);

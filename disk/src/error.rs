@@ -99,10 +99,11 @@ pub enum DiskError {
         /// Its file and offset.
         place: String,
     },
-    /// A sync failed earlier: what the kernel dropped is unknown, so nothing is written any more.
-    #[error("writes are refused since a sync failed: {reason}")]
+    /// A sync failed earlier, or what was half written could not be taken back: what the disk holds is unknown, so nothing is written
+    /// any more.
+    #[error("writes are refused since {reason}")]
     Poisoned {
-        /// The sync that failed.
+        /// What failed.
         reason: Arc<str>,
     },
     /// The directory could not be written when the engine was opened, so it is only read.

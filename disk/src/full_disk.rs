@@ -77,7 +77,7 @@ impl Committer {
         if self.has_dirty_tail
             && let Err(error) = self.roll()
         {
-            return batch.fail(&error);
+            return self.give_up_batch(batch, &error);
         }
         self.batch.blobs = batch.blobs;
         self.batch.followers = batch.followers;

@@ -162,11 +162,11 @@ impl Inventory {
         self.now_s.load(Ordering::Relaxed)
     }
 
-    /// Ends writes: what a failed sync left on the disk is unknown. The first reason stays.
-    pub(crate) fn poison(&self, error: &DiskError) -> DiskError {
+    /// Ends writes: after what happened it is unknown what the disk holds. The first reason stays.
+    pub(crate) fn poison(&self, happened: &'static str, error: &DiskError) -> DiskError {
         let reason = self.poison.get_or_init(|| {
-            tracing::error!(%error, "a sync failed; writes are refused from here on, reads go on");
-            let mut text = error.to_string();
+            tracing::error!(%error, "{happened}; writes are refused from here on, reads go on");
+            let mut text = format!("{happened}: {error}");
             if let Some(source) = std::error::Error::source(error) {
                 text = format!("{text}: {source}");
             }

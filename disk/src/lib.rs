@@ -55,6 +55,7 @@ mod usage;
 mod verify;
 mod version;
 mod window;
+mod withdraw;
 
 pub use activity::{Activity, EngineState};
 pub use codec::{Content, STORED_PLAIN_BYTES};

@@ -65,6 +65,11 @@ impl Pack {
         self.has_removals.load(Ordering::Relaxed)
     }
 
+    /// Takes the first byte from a record: nobody reads it as one any more.
+    pub(crate) fn strike_out(&self, at: u64) -> io::Result<()> {
+        write_full(&*self.file, &mut [IoSlice::new(&[0])], at)
+    }
+
     /// Makes an empty pack that survives a power cut, with the first free id from `id` on: a name may be taken by what is no
     /// pack, and is left alone.
     pub(crate) fn create(

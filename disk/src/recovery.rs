@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
-use crate::io::{DirEntry, Io, OpenMode, read_full, write_full};
+use crate::io::{DirEntry, Io, OpenMode, read_full};
 use crate::layout::{
     Layout, is_root_name, is_tmp_name, parse_blob_dir, parse_blob_name, parse_pack_name,
 };
@@ -359,11 +359,9 @@ impl Replay<'_> {
     /// nobody looks at bodies. The pack is synced before it is used.
     fn disarm(&self, found: &FoundPack, torn: &[u32], good_end: u64) -> Result<(), DiskError> {
         let path = self.inventory.layout.pack_file(found.pack.id);
-        let file = &*found.pack.file;
         for at in torn.iter().map(|at| u64::from(*at)).filter(|at| *at < good_end) {
-            write_full(file, &mut [IoSlice::new(&[0])], at)
-                .and_then(|()| file.sync_data())
-                .map_err(DiskError::io("mend", &path))?;
+            let struck = found.pack.strike_out(at).and_then(|()| found.pack.file.sync_data());
+            struck.map_err(DiskError::io("mend", &path))?;
         }
         Ok(())
     }

@@ -61,6 +61,88 @@ fn a_pack_that_cannot_be_cut_back_is_left_for_a_new_one() {
     assert!(!engine.contains(&key));
 }
 
+/// What a removal that is refused leaves: the blob is claimed only if it is there after a restart too, whatever becomes of the index.
+fn expect_no_false_claim(engine: Engine, data_dir: &Path, key: &RecordKey, content: &[u8]) {
+    let is_claimed = put(&engine, key, content).is_ok();
+    assert_eq!(engine.contains(key), is_claimed);
+    drop(engine);
+    for is_index_lost in [false, true] {
+        if is_index_lost {
+            std::fs::remove_dir_all(data_dir.join("index")).unwrap();
+        }
+        let engine = open(data_dir);
+        assert!(engine.contains(key) || !is_claimed, "index lost: {is_index_lost}");
+    }
+}
+
+#[test]
+fn a_removal_that_was_written_and_refused_is_taken_back_or_ends_writes() {
+    let content = b"the one that is to go";
+    // So many calls fail: the write, and what takes it back.
+    for (writes, truncates, syncs) in
+        [(1, 0, 0), (1, 1, 0), (2, 1, 0), (2, 1, 1), (1, 1, 1), (1, 0, 1)]
+    {
+        for durability in [Durability::Sync, Durability::Interval(Duration::from_hours(1))] {
+            let dir = tempdir().unwrap();
+            let io = FaultyIo::default();
+            let mut options = options(dir.path());
+            options.durability = durability;
+            let engine = open_with(options, io.clone());
+            let key = put_blob(&engine, content);
+            let fault = |call, times| Fault { times, ..Fault::new(call, EIO) };
+            io.fail(Fault { partial_bytes: 10_000, ..fault(Call::Write, writes) });
+            io.fail(fault(Call::Truncate, truncates));
+            io.fail(fault(Call::SyncData, syncs));
+            assert!(engine.remove(&key).is_err());
+            io.heal();
+            let refuses = engine.usage().writes_refused;
+            assert_eq!(refuses, writes > 1 || syncs > 0, "{writes} {truncates} {syncs}");
+            expect_no_false_claim(engine, dir.path(), &key, content);
+        }
+    }
+}
+
+#[test]
+fn an_upload_that_was_written_and_refused_does_not_come_back() {
+    let dir = tempdir().unwrap();
+    let io = FaultyIo::default();
+    let engine = open_with(options(dir.path()), io.clone());
+    io.fail(Fault { partial_bytes: 10_000, times: 1, ..Fault::new(Call::Write, EIO) });
+    io.fail(Fault::new(Call::Truncate, EIO));
+    let key = blob_key(b"refused");
+    assert!(put(&engine, &key, b"refused").is_err());
+    io.heal();
+    assert!(!engine.remove(&key).unwrap(), "nobody knows of it");
+    put_blob(&engine, b"after");
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert!(!open(dir.path()).contains(&key));
+}
+
+#[test]
+fn a_removal_for_which_room_was_made_in_vain_claims_nothing() {
+    let content = b"the one that is to go";
+    for good_syncs in 0..3 {
+        let dir = tempdir().unwrap();
+        let io = FaultyIo::default();
+        let mut options = options(dir.path());
+        options.durability = Durability::Sync;
+        options.max_size_bytes = 64 << 20;
+        let engine = open_with(options, io.clone());
+        for seed in 0..60 {
+            put_blob(&engine, &noise(seed, 100_000));
+        }
+        let key = put_blob(&engine, content);
+        io.fail(Fault { partial_bytes: 10_000, times: 1, ..Fault::new(Call::Write, ENOSPC) });
+        io.fail(Fault::new(Call::Truncate, EIO));
+        io.fail(Fault { after: good_syncs, ..Fault::new(Call::SyncData, EIO) });
+        let removed = engine.remove(&key);
+        io.heal();
+        assert!(removed.is_err(), "{good_syncs}: {removed:?}");
+        expect_no_false_claim(engine, dir.path(), &key, content);
+    }
+}
+
 #[test]
 fn enospc_at_every_call_costs_nothing_but_what_made_room() {
     for call in [Call::Write, Call::Open, Call::SyncData, Call::SyncDir] {

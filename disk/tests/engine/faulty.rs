@@ -31,6 +31,8 @@ pub(crate) struct Fault {
     pub(crate) call: Call,
     /// So many calls succeed first.
     pub(crate) after: u32,
+    /// So many fail then.
+    pub(crate) times: u32,
     pub(crate) errno: i32,
     /// How many bytes a failing write leaves behind.
     pub(crate) partial_bytes: usize,
@@ -40,7 +42,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(call: Call, errno: i32) -> Self {
-        Self { call, after: 0, errno, partial_bytes: 0, only: "" }
+        Self { call, after: 0, times: u32::MAX, errno, partial_bytes: 0, only: "" }
     }
 }
 
@@ -63,10 +65,12 @@ impl FaultyIo {
         let path = path.to_string_lossy();
         let is_meant = |fault: &&mut Fault| fault.call == call && path.ends_with(fault.only);
         for fault in self.faults.lock().iter_mut().filter(is_meant) {
-            if fault.after == 0 {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if fault.times > 0 {
+                fault.times -= 1;
                 return Err(*fault);
             }
-            fault.after -= 1;
         }
         Ok(())
     }

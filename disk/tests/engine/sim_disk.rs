@@ -46,6 +46,8 @@ pub(crate) enum Plan {
     DiesAt(u64),
     /// This one change fails, the next succeeds.
     FailsAt(u64, i32),
+    /// So many changes fail from this one on.
+    FailsTimes(u64, i32, u32),
     /// Every change from this one on fails.
     FailsFrom(u64, i32),
 }
@@ -243,12 +245,28 @@ impl State {
                 self.plan = Plan::Works;
                 errno
             }
-            Plan::FailsFrom(at, errno) if number >= at && applies(errno, kind) => errno,
-            Plan::Works | Plan::DiesAt(_) | Plan::FailsAt(..) | Plan::FailsFrom(..) => {
-                return Ok(());
+            Plan::FailsTimes(at, errno, times) if number >= at && applies(errno, kind) => {
+                let left = Plan::FailsTimes(at, errno, times - 1);
+                self.plan = if times > 1 { left } else { Plan::Works };
+                errno
             }
+            Plan::FailsFrom(at, errno) if number >= at && applies(errno, kind) => errno,
+            Plan::Works
+            | Plan::DiesAt(_)
+            | Plan::FailsAt(..)
+            | Plan::FailsTimes(..)
+            | Plan::FailsFrom(..) => return Ok(()),
         };
         Err(io::Error::from_raw_os_error(errno))
+    }
+
+    /// How much of a write that fails was written all the same: nothing, half, or all of it, by turns.
+    fn half_written(&self, length: usize) -> usize {
+        match (self.plan, self.ticks % 3) {
+            (Plan::DiesAt(_), _) | (_, 0) => 0,
+            (_, 1) => length / 2,
+            _ => length,
+        }
     }
 
     fn used_bytes(&self) -> usize {
@@ -517,8 +535,19 @@ impl IoFile for SimFile {
 
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        self.with(Some(Kind::Write), |file, room_bytes| {
-            let at = usize::try_from(offset).unwrap();
+        let at = usize::try_from(offset).unwrap();
+        let mut state = self.disk.state.lock();
+        if self.life == state.life
+            && let Err(error) = state.change(Kind::Write)
+        {
+            let written = state.half_written(bytes.len());
+            if written > 0 {
+                state.files.entry(self.id).or_default().write(at, &bytes[..written]);
+            }
+            return Err(error);
+        }
+        drop(state);
+        self.with(None, |file, room_bytes| {
             let length = bytes.len().min((file.now.len() + room_bytes).saturating_sub(at));
             if length == 0 && !bytes.is_empty() {
                 return Err(io::ErrorKind::StorageFull.into());

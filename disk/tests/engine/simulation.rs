@@ -149,33 +149,43 @@ fn a_crash_at_every_change_leaves_what_was_promised() {
 fn every_error_at_every_call_leaves_the_store_whole_and_passes() {
     for durability in MODES {
         for errno in [ENOSPC, EDQUOT, EMFILE, ENFILE, EROFS, EIO] {
-            let mut fails_at = 0;
-            loop {
-                let mut machine = Machine::new(fails_at, durability, Index::Impossible);
-                machine.open();
-                if matches!(errno, ENOSPC | EDQUOT) {
-                    machine.oracle.allow_eviction();
-                }
-                machine.disk.plan(Plan::FailsAt(fails_at, errno));
-                for step in fixed_steps() {
-                    machine.take(step);
-                }
-                let is_through = machine.disk.changes() <= fails_at;
-                machine.disk.plan(Plan::Works);
-                let refuses = machine.engine.as_ref().unwrap().usage().writes_refused;
-                // A sync that failed is the one thing that does not pass.
-                assert!(!refuses || errno == EIO, "{errno} at {fails_at}");
-                let passed = machine.take(Step::Put(Subject::Result(3), 900));
-                assert_eq!(passed, !refuses, "{errno} at {fails_at}");
-                let engine = machine.engine.as_ref().unwrap();
-                machine.oracle.look_at_all(engine);
-                machine.crash(PowerCut::KeepsAll);
-                if is_through {
-                    break;
-                }
-                fails_at += 1;
-            }
+            expect_to_pass(durability, errno, 1);
         }
+        // What is to mend the first fails with it.
+        for times in 2..=4 {
+            expect_to_pass(durability, EIO, times);
+        }
+    }
+}
+
+/// Lets so many changes fail from each one on.
+fn expect_to_pass(durability: Durability, errno: i32, times: u32) {
+    let mut fails_at = 0;
+    loop {
+        let mut machine = Machine::new(fails_at, durability, Index::Impossible);
+        machine.open();
+        if matches!(errno, ENOSPC | EDQUOT) {
+            machine.oracle.allow_eviction();
+        }
+        machine.disk.plan(Plan::FailsTimes(fails_at, errno, times));
+        for step in fixed_steps() {
+            machine.take(step);
+        }
+        let is_through = machine.disk.changes() <= fails_at;
+        machine.disk.plan(Plan::Works);
+        let refuses = machine.engine.as_ref().unwrap().usage().writes_refused;
+        // A sync that failed is the one thing that does not pass.
+        assert!(!refuses || errno == EIO, "{errno} at {fails_at}");
+        let passed = machine.take(Step::Put(Subject::Result(3), 900));
+        assert_eq!(passed, !refuses, "{errno} at {fails_at}");
+        let engine = machine.engine.as_ref().unwrap();
+        machine.oracle.look_at_all(engine);
+        let cuts = [PowerCut::KeepsAll, PowerCut::Scatters];
+        machine.crash(cuts[usize::try_from(fails_at).unwrap() % 2]);
+        if is_through {
+            break;
+        }
+        fails_at += 1;
     }
 }
 
@@ -246,8 +256,9 @@ fn random_run(seed: u64) {
     machine.open();
     for _ in 0..=random.below(5) {
         let at = random.below(60) as u64;
+        let times = random.one_of(&[1, 2, 3, 4]);
         let plan = match random.below(6) {
-            0 => Plan::FailsAt(at, random.one_of(&[EMFILE, EROFS, EIO])),
+            0 => Plan::FailsTimes(at, random.one_of(&[EMFILE, EROFS, EIO]), times),
             1 => Plan::FailsFrom(at, random.one_of(&[EMFILE, EROFS, EIO])),
             2 => Plan::FailsAt(at, ENOSPC),
             3 => Plan::Works,
