@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder_cas::{BlobKey, Keyspace, StoreError};
-use larder_disk::{DiskError, GoOn, PurgeRule, RecordKey, RecordKind, Usage};
-use larder_protos::{Digest, DigestFunction, Hash};
+use larder_disk::{DiskError, GoOn, PurgeRule, Purged, RecordKey, RecordKind, Usage};
+use larder_protos::{Digest, DigestFunction, Hash, InstanceName, ParseError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::auth::Orderer;
 use crate::compose::Stacks;
 use crate::config::ByteSize;
+use crate::edge::instance_keyspaces;
 
 /// Steps that whoever asked has not read yet; of more only the last counts.
 const STEPS_MAX: usize = 16;
@@ -24,6 +25,8 @@ pub struct PurgeOrder {
     pub hash: Option<String>,
     /// A keyspace; of the action results of an instance its name, of all blobs the empty one.
     pub keyspace: Option<String>,
+    /// An instance: its action results, and its entries of the dialects over HTTP.
+    pub instance: Option<String>,
     /// `blobs` or `action-results`.
     pub kind: Option<String>,
     /// Not asked for in so many seconds, at least one.
@@ -75,7 +78,7 @@ pub struct Step {
 #[non_exhaustive]
 pub enum OrderError {
     /// Nothing says what to purge.
-    #[error("say what to purge: hash, keyspace, kind, unused_for_s, or everything")]
+    #[error("say what to purge: hash, keyspace, instance, kind, unused_for_s, or everything")]
     Nothing,
     /// No time, which is everything.
     #[error("unused_for_s is 0, below the limit of 1; for all there is say everything")]
@@ -89,6 +92,12 @@ pub enum OrderError {
         /// What was said.
         hash: String,
     },
+    /// An instance is no keyspace, and has no blobs of its own.
+    #[error("instance stands alone or with unused_for_s")]
+    InstanceAlone,
+    /// No instance has such a name.
+    #[error(transparent)]
+    Instance(#[from] ParseError),
     /// Neither kind.
     #[error("{kind:?} is neither blobs nor action-results")]
     Kind {
@@ -116,14 +125,15 @@ pub struct Operations {
 /// What a purge is about, checked.
 enum Purge {
     Named { keyspace: Keyspace, hashes: Vec<Hash> },
-    Rule(PurgeRule),
+    Rules(Vec<PurgeRule>),
 }
 
 impl PurgeOrder {
     fn check(&self) -> Result<Purge, OrderError> {
         let keyspace = self.keyspace.as_deref().map(Keyspace::new).transpose()?;
         if let Some(hash) = &self.hash {
-            if self.kind.is_some() || self.unused_for_s.is_some() || self.everything {
+            let others = self.kind.is_some() || self.unused_for_s.is_some();
+            if others || self.instance.is_some() || self.everything {
                 return Err(OrderError::HashAlone);
             }
             let parse = |function| Hash::parse(function, hash).ok();
@@ -146,12 +156,22 @@ impl PurgeOrder {
             Some("action-results") => Some(RecordKind::ActionResult),
             Some(kind) => return Err(OrderError::Kind { kind: kind.to_owned() }),
         };
-        let is_said = keyspace.is_some() || kind.is_some() || self.unused_for_s.is_some();
+        let unused_for = self.unused_for_s.map(Duration::from_secs);
+        if let Some(instance) = &self.instance {
+            if keyspace.is_some() || kind.is_some() || self.everything {
+                return Err(OrderError::InstanceAlone);
+            }
+            let keyspaces = instance_keyspaces(&InstanceName::parse(instance)?);
+            // Blobs, which all instances share, are in the keyspace of the action results of the one without a name.
+            let kind = Some(RecordKind::ActionResult);
+            let rule = |keyspace| PurgeRule { keyspace: Some(keyspace), kind, unused_for };
+            return Ok(Purge::Rules(keyspaces.into_iter().map(rule).collect()));
+        }
+        let is_said = keyspace.is_some() || kind.is_some() || unused_for.is_some();
         if is_said == self.everything {
             return Err(OrderError::Nothing);
         }
-        let unused_for = self.unused_for_s.map(Duration::from_secs);
-        Ok(Purge::Rule(PurgeRule { keyspace, kind, unused_for }))
+        Ok(Purge::Rules(vec![PurgeRule { keyspace, kind, unused_for }]))
     }
 }
 
@@ -169,13 +189,14 @@ impl Operations {
     ) -> Result<mpsc::Receiver<Step>, OrderError> {
         let purge = order.check()?;
         let place = self.place()?;
-        let PurgeOrder { hash, keyspace, kind, unused_for_s, everything } = order;
+        let PurgeOrder { hash, keyspace, instance, kind, unused_for_s, everything } = order;
         tracing::info!(
             order = "purge",
             caller = by.name(),
             peer = by.address(),
             hash,
             keyspace,
+            instance,
             kind,
             unused_for_s,
             everything,
@@ -183,7 +204,7 @@ impl Operations {
         );
         Ok(self.carry_out("purge", by, place, move |operations, steps| match purge {
             Purge::Named { keyspace, hashes } => operations.purge_named(&keyspace, &hashes),
-            Purge::Rule(rule) => operations.purge_rule(&rule, steps),
+            Purge::Rules(rules) => operations.purge_rules(&rules, steps),
         }))
     }
 
@@ -290,31 +311,36 @@ impl Operations {
         Ok(step)
     }
 
-    fn purge_rule(&self, rule: &PurgeRule, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
+    /// One rule after the other, each of which looks at all records.
+    fn purge_rules(
+        &self,
+        rules: &[PurgeRule],
+        steps: &mpsc::Sender<Step>,
+    ) -> Result<Step, StoreError> {
         let engine = self.stacks.engine();
-        let total = engine.usage().records;
-        let purged = engine.purge(rule, &mut |purged| {
-            tell(
-                steps,
-                Step {
-                    state: "running",
-                    done: purged.seen_records,
-                    total: total.max(purged.seen_records),
-                    records: purged.records,
-                    bytes: purged.bytes,
-                    ..Step::default()
-                },
-            )
-        })?;
-        Ok(Step {
-            state: "done",
-            done: purged.seen_records,
-            total: purged.seen_records,
-            records: purged.records,
-            bytes: purged.bytes,
-            skipped_records: purged.skipped_records,
-            error: None,
-        })
+        let total = engine.usage().records * rules.len() as u64;
+        let mut sum = Step { state: "running", ..Step::default() };
+        for rule in rules {
+            let so_far = sum.clone();
+            let mut go_on = GoOn::Yes;
+            let with = |purged: Purged| Step {
+                done: so_far.done + purged.seen_records,
+                total: total.max(so_far.done + purged.seen_records),
+                records: so_far.records + purged.records,
+                bytes: so_far.bytes + purged.bytes,
+                skipped_records: so_far.skipped_records + purged.skipped_records,
+                ..so_far.clone()
+            };
+            let purged = engine.purge(rule, &mut |purged| {
+                go_on = tell(steps, with(purged));
+                go_on
+            })?;
+            sum = with(purged);
+            if go_on == GoOn::No {
+                break;
+            }
+        }
+        Ok(Step { state: "done", total: sum.done, ..sum })
     }
 
     fn shrink(&self, to_bytes: u64, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {

@@ -94,6 +94,15 @@ fn purge_command() -> Command {
             "NAME",
             "Of this keyspace: an instance's name for its action results, '' for all blobs",
         ))
+        .arg(
+            text(
+                "instance",
+                "NAME",
+                "Of this instance ('' for the one without a name): action results and the entries of /kv, Gradle, Nx, sccache and \
+                 Turborepo; blobs belong to all",
+            )
+            .conflicts_with_all(["hash", "keyspace", "kind"]),
+        )
         .arg(text("kind", "KIND", "Only these").value_parser(["blobs", "action-results"]))
         .arg(
             text("unused-for", "DURATION", "Not asked for in this time, such as 7days")
@@ -103,12 +112,12 @@ fn purge_command() -> Command {
             Arg::new("everything")
                 .long("everything")
                 .action(ArgAction::SetTrue)
-                .conflicts_with_all(["hash", "keyspace", "kind", "unused-for"])
+                .conflicts_with_all(["hash", "keyspace", "instance", "kind", "unused-for"])
                 .help("All there is"),
         )
         .group(
             ArgGroup::new("what")
-                .args(["hash", "keyspace", "kind", "unused-for", "everything"])
+                .args(["hash", "keyspace", "instance", "kind", "unused-for", "everything"])
                 .multiple(true)
                 .required(true),
         )
@@ -168,7 +177,7 @@ fn scrub(matches: &ArgMatches) -> Result<(), AdminCommandError> {
 
 fn purge(matches: &ArgMatches) -> Result<(), AdminCommandError> {
     let mut order = json!({ "everything": matches.get_flag("everything") });
-    for name in ["hash", "keyspace", "kind"] {
+    for name in ["hash", "keyspace", "instance", "kind"] {
         if let Some(text) = matches.get_one::<String>(name) {
             order[name] = json!(text);
         }

@@ -20,6 +20,7 @@ pub use budget::{Budget, BudgetStats};
 pub(crate) use drainer::Drainer;
 pub use health::HealthHandle;
 pub(crate) use http::{Dialect, Place};
+pub(crate) use partition::instance_keyspaces;
 pub use service::Edge;
 pub(crate) use service::is_grpc;
 pub(crate) use status::RETRY_AFTER;

@@ -14,6 +14,27 @@ pub(crate) struct Partition {
     actions: Keyspace,
 }
 
+/// The spaces of the dialects over HTTP.
+const SPACES: [&str; 5] = ["gradle", "kv", "nx", "sccache", "turborepo"];
+
+/// Where action results and entries of an instance are. Remote Asset's are not among them: they share a keyspace, and their
+/// instance is part of their keys.
+pub(crate) fn instance_keyspaces(instance: &InstanceName) -> Vec<Keyspace> {
+    let spaces = SPACES.into_iter().map(|space| space_keyspace(space, instance));
+    std::iter::once(Partition::of(instance).actions).chain(spaces).collect()
+}
+
+/// Where the entries are that an instance has in a dialect.
+///
+/// Instance names cannot have the segment `uploads`, so no instance's keyspace is named like one of these; nor can a space have
+/// a slash, so no two of these are named alike.
+pub(crate) fn space_keyspace(space: &str, instance: &InstanceName) -> Keyspace {
+    let instance = instance.as_str();
+    let separator = if instance.is_empty() { "" } else { "/" };
+    Keyspace::new(&format!("uploads/{space}{separator}{instance}"))
+        .expect("instance names are shorter than keyspaces")
+}
+
 impl Partition {
     pub(crate) fn of(instance: &InstanceName) -> Self {
         let keyspace =

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::running::{ABSENT, Running, check, get, home, larder, put_hello, text};
+use crate::running::{ABSENT, Running, check, get, home, larder, put, put_hello, text};
 use crate::terminal::Terminal;
 
 /// The words of a command to a running server.
@@ -84,6 +84,34 @@ fn commands_ask_a_running_server() {
     drop(running);
     let nobody = larder(&home, &["stats", &format!("--admin=http://{address}")]).output().unwrap();
     check(&nobody, 1, "no server answers");
+}
+
+#[test]
+fn an_instance_is_purged_with_its_entries() {
+    let home = home();
+    let running = Running::start(&home, &[]);
+    let key = "0123456789abcdef0123456789abcdef";
+    let paths = ["/main/kv/a", "/kv/a", "/main/sub/kv/a", "/main/gradle/KEY", "/main/sccache/a"];
+    let paths = paths.map(|path| path.replace("KEY", key));
+    let found = |purged: &[&str]| {
+        let output = to_server(&running, purged);
+        check(&output, 0, "");
+        let is_found = |path: &String| get(running.address, path, "").0 == 200;
+        (text(&output.stdout).split(',').next().unwrap().to_owned(), paths.each_ref().map(is_found))
+    };
+    for path in &paths {
+        put(TcpStream::connect(running.address).unwrap(), path, "hello");
+    }
+    let (removed, is_found) = found(&["purge", "--keyspace=uploads/kv/main"]);
+    assert_eq!(removed, "removed 1 records");
+    assert_eq!(is_found, [false, true, true, true, true]);
+    let (removed, is_found) = found(&["purge", "--instance=main"]);
+    assert_eq!(removed, "removed 2 records");
+    assert_eq!(is_found, [false, true, true, false, false]);
+    let (removed, is_found) = found(&["purge", "--instance="]);
+    assert_eq!(removed, "removed 1 records", "and no blobs");
+    assert_eq!(is_found, [false, false, true, false, false]);
+    check(&to_server(&running, &["purge", "--instance=a", "--kind=blobs"]), 2, "cannot be used");
 }
 
 #[test]

@@ -129,11 +129,16 @@ pub(crate) fn get(address: SocketAddr, path: &str, header: &str) -> (u16, String
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-pub(crate) fn put_hello(mut stream: TcpStream) {
+pub(crate) fn put_hello(stream: TcpStream) {
     let hash = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-    let head = "host: x\r\nconnection: close\r\ncontent-length: 5";
-    write!(stream, "PUT /cas/{hash} HTTP/1.1\r\n{head}\r\n\r\nhello").unwrap();
+    put(stream, &format!("/cas/{hash}"), "hello");
+}
+
+/// Stores what is not there yet, or is.
+pub(crate) fn put(mut stream: TcpStream, path: &str, body: &str) {
+    let head = format!("host: x\r\nconnection: close\r\ncontent-length: {}", body.len());
+    write!(stream, "PUT {path} HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
 }

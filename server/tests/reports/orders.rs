@@ -77,7 +77,7 @@ fn orders_are_told_with_who_gave_them() {
     assert_told(
         &events,
         json!({"message": begun, "order": "purge", "caller": caller, "peer": peer, "kind": "blobs",
-               "keyspace": "main", "everything": false, "hash": null, "unused_for_s": null}),
+               "keyspace": "main", "everything": false, "hash": null, "instance": null, "unused_for_s": null}),
     );
     assert_told(
         &events,
@@ -87,7 +87,7 @@ fn orders_are_told_with_who_gave_them() {
     assert_told(
         &events,
         json!({"message": "an admin's order is refused", "order": "purge", "caller": caller, "peer": peer,
-               "reason": "say what to purge: hash, keyspace, kind, unused_for_s, or everything"}),
+               "reason": "say what to purge: hash, keyspace, instance, kind, unused_for_s, or everything"}),
     );
     assert_told(
         &events,

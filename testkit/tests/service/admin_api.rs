@@ -65,6 +65,9 @@ async fn purges_name_what_they_mean() {
         ("{\"hash\":\"xyz\"}", "is not the hash"),
         ("{\"kind\":\"trees\"}", "neither blobs nor action-results"),
         ("{\"hash\":\"00\",\"kind\":\"blobs\"}", "hash stands alone"),
+        ("{\"instance\":\"a\",\"kind\":\"blobs\"}", "instance stands alone"),
+        ("{\"instance\":\"a\",\"everything\":true}", "instance stands alone"),
+        ("{\"instance\":\"uploads\"}", "instance name"),
         ("{\"unused_for_s\":0}", "for all there is say everything"),
     ] {
         let (code, text) = order(&server, "/admin/v1/purge", body).await;

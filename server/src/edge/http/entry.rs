@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use ::http::{HeaderMap, Response, StatusCode};
 use larder_action_cache::{ActionEntry, ActionKey};
-use larder_cas::{Encoding, Keyspace, RequestCx, StoreError};
+use larder_cas::{Encoding, RequestCx, StoreError};
 use larder_protos::reapi::{ActionResult, NodeProperties, NodeProperty, OutputFile};
 use larder_protos::{Digest, DigestFunction, InstanceName};
 use tonic::body::Body;
@@ -21,7 +21,7 @@ use super::conditions::Tag;
 use super::download;
 use super::path::PathError;
 use super::spool::Spooled;
-use crate::edge::partition::Partition;
+use crate::edge::partition::{Partition, space_keyspace};
 use crate::edge::service::Shared;
 
 const FUNCTION: DigestFunction = DigestFunction::Sha256;
@@ -57,14 +57,10 @@ pub(super) enum Stored {
 
 impl EntryName {
     /// The entry of `key` in the `space` of a dialect and an instance.
-    ///
-    /// Instance names cannot have the segment `uploads`, so no instance's keyspace is named like one of these; nor can
-    /// a space have a slash, so no two of these are named alike.
     pub(super) fn new(space: &'static str, instance: &str, key: &str) -> Result<Self, PathError> {
-        let partition = Partition::of(&InstanceName::parse(instance)?);
-        let separator = if instance.is_empty() { "" } else { "/" };
-        let keyspace = Keyspace::new(&format!("uploads/{space}{separator}{instance}"))
-            .expect("instance names are shorter than keyspaces");
+        let instance = InstanceName::parse(instance)?;
+        let partition = Partition::of(&instance);
+        let keyspace = space_keyspace(space, &instance);
         let hash = *Digest::of(FUNCTION, key.as_bytes()).hash();
         let key = ActionKey { keyspace, ..partition.action(hash) };
         Ok(Self { partition, key })

@@ -1,10 +1,13 @@
 //! Which keyspace a URL reaches, whoever wrote it how.
 
+use larder_protos::InstanceName;
+
 use super::dialect::{Dialect, Place};
 use super::path::CachePath;
 use super::url_path::UrlPath;
 use super::{gradle, key_value, nx, turborepo, webdav};
 use crate::edge::functions::Functions;
+use crate::edge::instance_keyspaces;
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -37,6 +40,12 @@ fn reached(url: &str) -> Option<(String, String)> {
 
 fn check(url: &str, expect: Option<&str>) {
     let keyspace = reached(url).map(|(keyspace, _)| keyspace);
+    if let Some(keyspace) = keyspace.as_deref().filter(|keyspace| keyspace.starts_with("uploads/"))
+    {
+        let instance = keyspace.splitn(3, '/').nth(2).unwrap_or_default();
+        let of_instance = instance_keyspaces(&InstanceName::parse(instance).unwrap());
+        assert!(of_instance.iter().any(|known| known.as_str() == keyspace), "{keyspace}");
+    }
     assert_eq!(keyspace.as_deref(), expect, "{url}");
 }
 
