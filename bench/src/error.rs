@@ -1,5 +1,6 @@
 //! [`BenchError`]: why the program ends; [`CallError`]: why one operation counts as an error and the load goes on.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::scenario::Kind;
 /// One operation that went wrong: refused, cut off, or answered with other bytes than were stored.
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
-    #[error("{path}: status {code}, {message:?}")]
+    #[error("{path}: {}, {message:?}", CodeName(*code))]
     Status { path: &'static str, code: i32, message: String },
     #[error("{path}: HTTP status {status}")]
     HttpStatus { path: String, status: u16 },
@@ -34,13 +35,44 @@ pub(crate) enum CallError {
     Decode(#[from] prost::DecodeError),
 }
 
+/// A code of gRPC as its documentation names it. Source: grpc/doc/statuscodes.md.
+struct CodeName(i32);
+
+impl fmt::Display for CodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 17] = [
+            "OK",
+            "CANCELLED",
+            "UNKNOWN",
+            "INVALID_ARGUMENT",
+            "DEADLINE_EXCEEDED",
+            "NOT_FOUND",
+            "ALREADY_EXISTS",
+            "PERMISSION_DENIED",
+            "RESOURCE_EXHAUSTED",
+            "FAILED_PRECONDITION",
+            "ABORTED",
+            "OUT_OF_RANGE",
+            "UNIMPLEMENTED",
+            "INTERNAL",
+            "UNAVAILABLE",
+            "DATA_LOSS",
+            "UNAUTHENTICATED",
+        ];
+        match usize::try_from(self.0).ok().and_then(|code| NAMES.get(code)) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "status {}", self.0),
+        }
+    }
+}
+
 /// What ends the program with code 1.
 #[derive(Debug, Error)]
 pub(crate) enum BenchError {
     #[error(transparent)]
     Tls(#[from] crate::wire::TlsError),
-    #[error("connecting to {address}")]
-    Connect { address: String, source: CallError },
+    #[error("connecting to {address} {way}")]
+    Connect { address: String, way: &'static str, source: CallError },
     #[error("storing what {scenario} needs at {server}")]
     Prepare { scenario: Kind, server: String, source: CallError },
     #[error("process {pid}")]

@@ -204,7 +204,12 @@ enum Length {
 }
 
 fn unreached(target: &Target) -> impl Fn(CallError) -> BenchError {
-    |source| BenchError::Connect { address: target.grpc.authority.clone(), source }
+    let way = if target.grpc.certified.is_some() {
+        "with TLS (grpcs://)"
+    } else {
+        "without TLS (grpc://)"
+    };
+    move |source| BenchError::Connect { address: target.grpc.authority.clone(), way, source }
 }
 
 /// What the process of this server has used, where it is known.

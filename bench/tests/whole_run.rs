@@ -112,10 +112,11 @@ async fn tls_and_credentials_are_for_both_protocols() {
     let address = server.address();
     let run = move || {
         let header = format!("authorization: Bearer {TOKEN}");
-        let begin = |ca: &str, header: Option<&str>| {
+        let begin = |ca: Option<&str>, header: Option<&str>| {
+            let scheme = if ca.is_some() { "grpcs" } else { "grpc" };
             Command::new(env!("CARGO_BIN_EXE_larder-bench"))
-                .arg(format!("grpcs://{address}"))
-                .args(["--tls-ca", ca])
+                .arg(format!("{scheme}://{address}"))
+                .args(ca.into_iter().flat_map(|ca| ["--tls-ca", ca]))
                 .args(header.into_iter().flat_map(|header| ["--header", header]))
                 .args(["--only", "read-small", "write-small", "http-get-small"])
                 .args(SMALL_RUN.split_whitespace())
@@ -123,14 +124,21 @@ async fn tls_and_credentials_are_for_both_protocols() {
                 .output()
                 .expect("the program starts")
         };
-        [begin(&ca, Some(&header)), begin(&ca, None), begin(&tls("client_ca.pem"), Some(&header))]
+        let header = Some(header.as_str());
+        [
+            begin(Some(&ca), header),
+            begin(Some(&ca), None),
+            begin(Some(&tls("client_ca.pem")), header),
+            begin(None, header),
+        ]
     };
-    let [trusted, unnamed, distrustful] = tokio::task::spawn_blocking(run).await.unwrap();
+    let [trusted, unnamed, distrustful, plain] = tokio::task::spawn_blocking(run).await.unwrap();
     let complaints = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(trusted.status.success(), "{}", complaints(&trusted));
     assert_eq!((unnamed.status.code(), distrustful.status.code()), (Some(1), Some(1)));
-    // UNAUTHENTICATED.
-    assert!(complaints(&unnamed).contains("status 16"), "{}", complaints(&unnamed));
+    let refused = "FindMissingBlobs: UNAUTHENTICATED, \"this cache asks who calls: send ";
+    assert!(complaints(&unnamed).contains(refused), "{}", complaints(&unnamed));
+    assert!(complaints(&plain).contains("without TLS (grpc://)"), "{}", complaints(&plain));
     assert!(complaints(&distrustful).contains("UnknownIssuer"), "{}", complaints(&distrustful));
     server.stop().await;
 }

@@ -7,6 +7,7 @@ use futures_util::future::{Either, poll_fn, select};
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
+use percent_encoding::percent_decode_str;
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -195,13 +196,15 @@ fn take(
 
 fn check_status(path: &'static str, trailers: &HeaderMap) -> Result<(), CallError> {
     let text = |name| trailers.get(name).and_then(|value| value.to_str().ok());
+    // Source: grpc/doc/PROTOCOL-HTTP2.md, Status-Message.
+    let message = text("grpc-message").map(|text| percent_decode_str(text).decode_utf8_lossy());
     match text("grpc-status") {
         Some("0") => Ok(()),
         code => Err(CallError::Status {
             path,
             // Without a status the call was cut off: UNKNOWN.
             code: code.and_then(|code| code.parse().ok()).unwrap_or(2),
-            message: text("grpc-message").unwrap_or("no grpc-status").to_owned(),
+            message: message.unwrap_or("no grpc-status".into()).into_owned(),
         }),
     }
 }
