@@ -15,6 +15,7 @@ use crate::activity::timed;
 use crate::batch::{After, Answer, Batch, Item};
 use crate::codec::{EncodedRecord, encode_removal};
 use crate::commit::PutOutcome;
+use crate::compact::Sparse;
 use crate::durable::{Syncer, sync_all, sync_fan, sync_pack};
 use crate::error::DiskError;
 use crate::full_disk::FREE_AT_LEAST_BYTES;
@@ -67,6 +68,11 @@ pub(crate) enum Job {
         target_bytes: u64,
         answer: Answer<bool>,
     },
+    /// A pack of which little can be read is to go, and nothing that can be; the answer says whether it did.
+    Compact {
+        sparse: Sparse,
+        answer: Answer<bool>,
+    },
     /// The disk had no room for so many bytes of a blob file; the answer says whether some was made.
     FreeDisk {
         bytes: u64,
@@ -83,6 +89,7 @@ impl Job {
             | Self::Bury { .. }
             | Self::Reserve { .. }
             | Self::GiveUp { .. }
+            | Self::Compact { .. }
             | Self::FreeDisk { .. } => 1,
         }
     }
@@ -182,6 +189,9 @@ impl Committer {
             }
             Job::GiveUp { target_bytes, answer } => {
                 let _ = answer.send(self.give_up(target_bytes));
+            }
+            Job::Compact { sparse, answer } => {
+                let _ = answer.send(self.compact(sparse));
             }
             Job::FreeDisk { bytes, answer } => {
                 self.flush();

@@ -93,16 +93,20 @@ pub(crate) fn sync_pack(inventory: &Inventory, pack: &Pack) -> Result<(), DiskEr
 
 /// Syncs the names in one directory of blob files; a failure ends writes, unless it could not even be tried.
 pub(crate) fn sync_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> {
-    let path = inventory.layout.blob_dir(fan);
-    let synced = timed(&inventory.activity.sync_micros, || inventory.io.sync_dir(&path));
-    synced.map_err(|error| {
-        let error = inventory.io_error("sync", &path)(error);
-        if !error.is_transient() {
-            return inventory.poison(SYNC_FAILED, &error);
+    sync_dir(inventory, &inventory.layout.blob_dir(fan)).inspect_err(|error| {
+        if error.is_transient() {
+            inventory.durable.note_dirty_fan(fan);
+            tracing::warn!(%error, "a directory could not be opened to be synced; it is tried again");
         }
-        inventory.durable.note_dirty_fan(fan);
-        tracing::warn!(%error, "a directory could not be opened to be synced; it is tried again");
-        error
+    })
+}
+
+/// Syncs the names in a directory; a failure ends writes, unless it could not even be tried.
+pub(crate) fn sync_dir(inventory: &Inventory, path: &Path) -> Result<(), DiskError> {
+    let synced = timed(&inventory.activity.sync_micros, || inventory.io.sync_dir(path));
+    synced.map_err(|error| match inventory.io_error("sync", path)(error) {
+        error if error.is_transient() => error,
+        error => inventory.poison(SYNC_FAILED, &error),
     })
 }
 

@@ -10,6 +10,7 @@ mod body_check;
 mod codec;
 mod commit;
 mod committer;
+mod compact;
 mod durable;
 mod engine;
 mod error;

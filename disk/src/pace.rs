@@ -73,6 +73,8 @@ struct State {
     is_stopped: bool,
     /// Readers wait until they are let go on.
     is_held: bool,
+    /// Who rests next has been woken already.
+    is_woken: bool,
     owed: Duration,
     seen_traffic_bytes: u64,
 }
@@ -86,8 +88,13 @@ impl<T: Traffic> Throttle<T> {
     /// `rate_bytes` a second; not 0.
     pub(crate) fn new(rate_bytes: u64, traffic: T) -> Self {
         let seen_traffic_bytes = traffic.traffic_bytes();
-        let state =
-            State { is_stopped: false, is_held: false, owed: Duration::ZERO, seen_traffic_bytes };
+        let state = State {
+            is_stopped: false,
+            is_held: false,
+            is_woken: false,
+            owed: Duration::ZERO,
+            seen_traffic_bytes,
+        };
         let rate_bytes = AtomicU64::new(rate_bytes);
         Self { rate_bytes, traffic, state: Mutex::new(state), stopped: Condvar::new() }
     }
@@ -95,9 +102,10 @@ impl<T: Traffic> Throttle<T> {
     /// Waits as long, or until it is stopped; says whether it was not.
     pub(crate) fn rest(&self, pause: Duration) -> bool {
         let mut state = self.state.lock();
-        if !state.is_stopped && !pause.is_zero() {
+        if !state.is_stopped && !state.is_woken && !pause.is_zero() {
             self.stopped.wait_for(&mut state, pause);
         }
+        state.is_woken = false;
         !state.is_stopped
     }
 
@@ -111,9 +119,12 @@ impl<T: Traffic> Throttle<T> {
         self.rate_bytes.store(rate_bytes, Ordering::Relaxed);
     }
 
-    /// Holds readers at their next read, or lets them go on. Who rests is woken.
+    /// Holds readers at their next read, or lets them go on. Who rests, or is about to, is woken.
     pub(crate) fn hold(&self, is_held: bool) {
-        self.state.lock().is_held = is_held;
+        let mut state = self.state.lock();
+        state.is_held = is_held;
+        state.is_woken = true;
+        drop(state);
         self.stopped.notify_all();
     }
 
@@ -193,6 +204,19 @@ mod tests {
         assert!(!waiting.is_finished());
         throttle.hold(false);
         assert!(waiting.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn who_is_woken_a_moment_too_early_does_not_rest() {
+        let throttle = Arc::new(Throttle::new(1, Idle));
+        throttle.hold(false);
+        let worker = Arc::clone(&throttle);
+        let resting = std::thread::spawn(move || worker.rest(Duration::MAX));
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !resting.is_finished() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert!(resting.is_finished(), "it sleeps through the call");
     }
 
     #[test]

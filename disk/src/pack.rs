@@ -201,6 +201,11 @@ impl Packs {
         self.open.load().len()
     }
 
+    /// The ids there are, the lowest first.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.open.load().keys().copied().collect()
+    }
+
     /// The lowest id there is.
     pub(crate) fn oldest(&self) -> Option<u32> {
         self.open.load().first_key_value().map(|(id, _)| *id)

@@ -2,7 +2,8 @@
 //! makes the store smaller by what the eviction policy would give up next.
 //!
 //! Both go in small steps between the batches of clients. A purge reads the beginning of each record that it removes, since the
-//! log wants its whole name; what it removes stays gone after a restart, as with [`Engine::remove`].
+//! log wants its whole name; what it removes stays gone after a restart, as with [`Engine::remove`]. What it leaves of packs is
+//! compacted.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -58,7 +59,8 @@ pub enum GoOn {
 }
 
 impl Engine {
-    /// Removes what `rule` names; tells how far it is after each step. Blocks, first until all that is stored is known.
+    /// Removes what `rule` names, then gives up packs of which little can be read any more, and so returns to the disk what they
+    /// took; tells how far it is after each step. Blocks, first until all that is stored is known.
     pub fn purge(
         &self,
         rule: &PurgeRule,
@@ -88,6 +90,9 @@ impl Engine {
                     return Ok(purged);
                 }
             }
+        }
+        if purged.records > 0 {
+            self.compact(&mut || tell(purged))?;
         }
         tell(purged);
         Ok(purged)

@@ -13,7 +13,7 @@ use crate::eviction::{
     Cut, HIGH_WATERMARK_PART, LOW_WATERMARK_PART, Queue, Standing, survival_budget_bytes,
 };
 use crate::inventory::Unit;
-use crate::retire::Retiring;
+use crate::retire::{Purpose, Retiring};
 use crate::slot::{Entry, Location};
 use crate::survey::Survey;
 
@@ -42,6 +42,7 @@ pub(crate) struct Reclaim {
 pub(crate) struct Victim {
     pub(crate) unit: u64,
     pub(crate) entries: Vec<Entry>,
+    pub(crate) purpose: Purpose,
 }
 
 /// Whether a step may wait for others.

@@ -4,16 +4,16 @@
 //! Invariant: what the log no longer says may not come back when it is read again. Packs do not go in the order of the log, so
 //! while an older one is left, removals are carried on, an action result that had an older one leaves a removal behind, and so
 //! does one that was dropped as corrupt. A pack goes only when these are written and synced; where the disk has no room even
-//! for them, the oldest pack goes in its place, of which nothing has to be said.
+//! for them, the oldest pack goes in its place, of which nothing has to be said once the ends of those before it are synced.
 //! Invariant: writers come between two steps, so a step looks again at what it acts on, and writes what it has gathered.
 
 use std::sync::Arc;
 
 use crate::codec::encode_removal;
 use crate::committer::Committer;
-use crate::durable::sync_pack;
+use crate::durable::{sync_dir, sync_pack};
 use crate::error::DiskError;
-use crate::eviction::{divide, survival_budget_bytes};
+use crate::eviction::{Cut, divide, survival_budget_bytes};
 use crate::inventory::Unit;
 use crate::io::read_full;
 use crate::key::RecordKind;
@@ -28,6 +28,15 @@ const OWN_PACK_PART: u64 = 16;
 /// Entries that a step looks at.
 const STEP_ENTRIES: usize = 2_048;
 
+/// Why a unit goes.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Purpose {
+    /// To make room: what is not worth keeping is lost.
+    Eviction,
+    /// To give back what is dead: it stays if not all that can be read is appended again.
+    Compaction,
+}
+
 /// A pack that is going.
 #[derive(Debug)]
 pub(crate) struct Retiring {
@@ -35,6 +44,7 @@ pub(crate) struct Retiring {
     order: u64,
     pack: Arc<Pack>,
     length_bytes: u64,
+    purpose: Purpose,
     /// No pack is older, so nothing it says has to be said again.
     is_oldest: bool,
     /// What is still to be looked at again; later, what is evicted.
@@ -96,7 +106,8 @@ impl Committer {
         let (path, record_bytes) = match unit {
             Unit::Pack { id } => {
                 let Some(pack) = self.inventory.packs.get(id) else { return Ok(Advance::UnitGone) };
-                self.reclaim.retiring = Some(self.retiring(order, pack, victim.entries)?);
+                self.reclaim.retiring =
+                    Some(self.retiring((order, victim.purpose), pack, victim.entries)?);
                 return Ok(Advance::Going(0));
             }
             Unit::File { path, record_bytes, .. } => (path, record_bytes),
@@ -120,7 +131,7 @@ impl Committer {
 
     fn retiring(
         &self,
-        order: u64,
+        (order, purpose): (u64, Purpose),
         pack: Arc<Pack>,
         entries: Vec<Entry>,
     ) -> Result<Retiring, DiskError> {
@@ -129,7 +140,8 @@ impl Committer {
         let is_oldest = self.inventory.packs.oldest() == Some(pack.id);
         let phase = Phase::Refreshing;
         let fresh = Vec::new();
-        Ok(Retiring { order, pack, length_bytes, is_oldest, entries, fresh, done: 0, phase })
+        let done = 0;
+        Ok(Retiring { order, pack, length_bytes, purpose, is_oldest, entries, fresh, done, phase })
     }
 
     /// Takes a step of a pack's end. After an error the pack stays, with what is left in it.
@@ -151,6 +163,9 @@ impl Committer {
             }
             Phase::Saving => {
                 self.save(&mut retiring);
+                if retiring.purpose == Purpose::Compaction && !retiring.entries.is_empty() {
+                    return Ok(Advance::Nothing);
+                }
                 retiring.enter(match (retiring.is_oldest, retiring.pack.has_removals()) {
                     (true, _) => Phase::Syncing(self.end_of_log()),
                     (false, true) => Phase::Repeating(0),
@@ -193,7 +208,11 @@ impl Committer {
         let budget_bytes = survival_budget_bytes(retiring.length_bytes).min(free_bytes);
         let entries = std::mem::take(&mut retiring.fresh);
         let look = |entry: &Entry| (standing(entry), entry.record_bytes);
-        let (mut survivors, evicted) = divide(&self.reclaim.cut, budget_bytes, entries, look);
+        let cut = match retiring.purpose {
+            Purpose::Eviction => &self.reclaim.cut,
+            Purpose::Compaction => &Cut::KEEP_ALL,
+        };
+        let (mut survivors, evicted) = divide(cut, budget_bytes, entries, look);
         survivors.sort_unstable_by_key(|entry| entry.location.to_bits());
         self.save_survivors(retiring.pack.id, &survivors);
         retiring.entries = evicted;
@@ -323,7 +342,7 @@ impl Committer {
                 entries.push(*entry);
             }
         });
-        let mut retiring = self.retiring(order, pack, entries)?;
+        let mut retiring = self.retiring((order, Purpose::Eviction), pack, entries)?;
         // There is no room for survivors either.
         retiring.enter(Phase::Evicting);
         self.reclaim.retiring = Some(retiring);
@@ -331,7 +350,11 @@ impl Committer {
     }
 
     fn remove_retired(&mut self, retiring: Retiring) -> Result<Advance, DiskError> {
-        let Retiring { order, pack, length_bytes, .. } = retiring;
+        let Retiring { order, pack, length_bytes, is_oldest, .. } = retiring;
+        if is_oldest && pack.has_removals() {
+            // Its removals end with it, so what they hide must not be found again after a power cut.
+            sync_dir(&self.inventory, &self.inventory.layout.packs_dir())?;
+        }
         let id = pack.id;
         let path = self.inventory.layout.pack_file(id);
         self.let_go(id);

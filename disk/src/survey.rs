@@ -12,6 +12,7 @@ use crate::error::DiskError;
 use crate::eviction::{Cut, Histogram, LOW_WATERMARK_PART, Plan, UnitTally};
 use crate::inventory::{Inventory, Unit};
 use crate::reclaim::{Victim, standing, unit_number, unit_of};
+use crate::retire::Purpose;
 use crate::slot::{Entry, Location};
 use crate::table::{SHARDS, Table};
 
@@ -139,8 +140,10 @@ impl Committer {
                 for unit in plan.spared {
                     self.spare(unit, &entries.remove(&unit).unwrap_or_default());
                 }
-                let victim =
-                    |unit| Victim { unit, entries: entries.remove(&unit).unwrap_or_default() };
+                let victim = |unit| {
+                    let entries = entries.remove(&unit).unwrap_or_default();
+                    Victim { unit, entries, purpose: Purpose::Eviction }
+                };
                 let victims = plan.victims.into_iter().map(victim).collect();
                 return Ok((paid_bytes, Some(Surveyed { victims, cut })));
             }

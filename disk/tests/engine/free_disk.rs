@@ -1,13 +1,14 @@
 //! What is evicted is the disk's again: at once, all of it, and no more of it than was wanted.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use larder_disk::{Durability, Engine, EngineOptions, RealIo};
+use larder_disk::{Durability, EngineOptions, RealIo};
 use tempfile::tempdir;
 
 use crate::sim_disk::SimDisk;
-use crate::support::{blob_key, noise, open_with, options, pack_files, put, put_blob};
+use crate::support::{
+    blob_key, noise, open_with, open_without_index, options, pack_files, put, put_blob,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -41,14 +42,6 @@ fn a_pack_that_is_evicted_is_closed() {
     assert_eq!(pack_files(dir.path()).len(), 1);
 }
 
-fn open_on(disk: &SimDisk, options: EngineOptions) -> Engine {
-    std::fs::create_dir_all(&options.data_dir).unwrap();
-    std::fs::write(options.data_dir.join("index"), b"no directory").unwrap();
-    let engine = Engine::open(options, Arc::new(disk.clone())).unwrap();
-    engine.wait_loaded();
-    engine
-}
-
 #[test]
 fn a_guard_that_lacks_a_little_evicts_a_little() {
     let dir = tempdir().unwrap();
@@ -56,7 +49,7 @@ fn a_guard_that_lacks_a_little_evicts_a_little() {
     let disk = SimDisk::new(&data_dir);
     let mut options = small_packs(&data_dir);
     options.min_free_disk_bytes = 4 * MIB;
-    let engine = open_on(&disk, options);
+    let engine = open_without_index(options, &disk);
     for seed in 0..300 {
         put_blob(&engine, &noise(seed, 100_000));
     }
@@ -78,7 +71,7 @@ fn a_disk_without_a_byte_left_has_room_again_when_all_is_evicted() {
     let dir = tempdir().unwrap();
     let data_dir = dir.path().join("data");
     let disk = SimDisk::new(&data_dir);
-    let engine = open_on(&disk, options(&data_dir));
+    let engine = open_without_index(options(&data_dir), &disk);
     // All of it stands in one pack, which has no successor while there is no room for a header.
     for seed in 0..3 {
         put_blob(&engine, &noise(seed, 900_000));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use larder_disk::{DiskError, DiskErrorClass, Engine, PutOutcome, RecordKey};
+use larder_disk::{
+    DiskError, DiskErrorClass, Engine, GoOn, PurgeRule, PutOutcome, RecordKey, RecordKind,
+};
 
 use crate::random::Random;
 use crate::sim_disk::PowerCut;
@@ -27,6 +29,8 @@ pub(crate) enum Step {
     Put(Subject, u64),
     Remove(Subject),
     Get(Subject),
+    /// All action results go.
+    PurgeResults,
 }
 
 #[derive(Clone, Default, Debug)]
@@ -57,6 +61,9 @@ const RESULTS: usize = 4;
 
 impl Step {
     pub(crate) fn any(random: &mut Random) -> Self {
+        if random.below(24) == 0 {
+            return Self::PurgeResults;
+        }
         let subject = match random.below(8) {
             0..3 => Subject::Small(random.below(SMALL)),
             3..5 => Subject::Large(random.below(LARGE)),
@@ -127,6 +134,18 @@ impl Oracle {
             Step::Get(subject) => {
                 self.look(engine, subject);
                 true
+            }
+            Step::PurgeResults => {
+                let kind = Some(RecordKind::ActionResult);
+                let rule = PurgeRule { kind, ..PurgeRule::default() };
+                let done = engine.purge(&rule, &mut |_| GoOn::Yes);
+                let is_done = done.is_ok_and(|purged| purged.skipped_records == 0);
+                for subject in (0..RESULTS).map(Subject::Result) {
+                    if self.slots[&subject].live.is_some() {
+                        self.note(engine, subject, None, is_done);
+                    }
+                }
+                is_done
             }
         }
     }

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use larder_disk::{GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind};
+use larder_disk::{Durability, GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::tempdir;
 
+use crate::random::Random;
+use crate::sim_disk::{Plan, PowerCut, SimDisk};
 use crate::support::{
-    action_key, blob_files, get, noise, open, open_with, options, put, put_blob, put_large,
+    action_key, blob_files, get, noise, open, open_with, open_without_index, options, pack_files,
+    put, put_blob, put_large,
 };
 
 fn other_key(content: &[u8]) -> RecordKey {
@@ -49,6 +52,109 @@ fn what_a_rule_names_is_gone_after_a_restart_too() {
     // By the log alone.
     std::fs::remove_dir_all(dir.path().join("index")).unwrap();
     check(&open(dir.path()));
+}
+
+#[test]
+fn what_is_purged_is_the_disks_again() {
+    for is_index_lost in [false, true] {
+        let dir = tempdir().unwrap();
+        let mut options = options(dir.path());
+        options.max_size_bytes = 64 << 20;
+        let engine = open_with(options.clone(), RealIo);
+        for seed in 0..100 {
+            put_blob(&engine, &noise(seed, 100_000));
+        }
+        assert!(pack_files(dir.path()).len() > 8);
+        engine.purge(&PurgeRule::default(), &mut |_| GoOn::Yes).unwrap();
+        let check = |engine: &larder_disk::Engine| {
+            let lengths =
+                pack_files(dir.path()).into_iter().map(|path| path.metadata().unwrap().len());
+            assert_eq!(lengths.collect::<Vec<_>>(), [64], "an empty pack is left");
+            let usage = engine.usage();
+            assert_eq!((usage.records, usage.stored_bytes, usage.dead_bytes), (0, 0, 64));
+            assert_eq!(usage.evictions, 0);
+        };
+        check(&engine);
+        drop(engine);
+        if is_index_lost {
+            std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        }
+        let engine = open_with(options, RealIo);
+        check(&engine);
+        let key = put_blob(&engine, b"it goes on");
+        assert_eq!(get(&engine, &key).unwrap().unwrap(), b"it goes on");
+    }
+}
+
+#[test]
+fn what_is_purged_stays_gone_when_the_power_fails_amid_the_next_purge() {
+    let mut seed = 0;
+    loop {
+        let dir = tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let disk = SimDisk::new(&data_dir);
+        let mut options = options(&data_dir);
+        options.max_size_bytes = 64 << 20;
+        options.durability = Durability::Sync;
+        let open = || open_without_index(options.clone(), &disk);
+        let engine = open();
+        let keys: Vec<_> = (0..40).map(|seed| put_blob(&engine, &noise(seed, 100_000))).collect();
+        // Broken off before packs are given up: the removals stand in a pack that more blobs fill.
+        let purge = |go_on: fn(u64) -> GoOn| {
+            engine.purge(&PurgeRule::default(), &mut |purged| go_on(purged.records))
+        };
+        purge(|records| if records < 40 { GoOn::Yes } else { GoOn::No }).unwrap();
+        (40..60).for_each(|seed| drop(put_blob(&engine, &noise(seed, 100_000))));
+        disk.plan(Plan::DiesAt(seed));
+        let _ = purge(|_| GoOn::Yes);
+        let is_through = disk.changes() <= seed;
+        drop(engine);
+        disk.crash(PowerCut::Scatters, &mut Random::new(seed));
+        let engine = open();
+        assert!(!keys.iter().any(|key| engine.contains(key)), "dies at {seed}");
+        if is_through {
+            break;
+        }
+        seed += 1;
+    }
+    assert!(seed > 20, "only {seed} changes");
+}
+
+#[test]
+fn of_a_pack_that_is_mostly_purged_the_rest_stays() {
+    let dir = tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.max_size_bytes = 64 << 20;
+    let engine = open_with(options.clone(), RealIo);
+    let mut others = Vec::new();
+    for seed in 0..200 {
+        let content = noise(seed, 50_000);
+        // Of the first hundred a tenth stays, of the others half.
+        if seed % (if seed < 100 { 10 } else { 2 }) == 0 {
+            put(&engine, &other_key(&content), &content).unwrap();
+            others.push(content);
+        } else {
+            put_blob(&engine, &content);
+        }
+    }
+    let files = || {
+        pack_files(dir.path()).into_iter().map(|path| path.metadata().unwrap().len()).sum::<u64>()
+    };
+    let before = files();
+    let rule = PurgeRule { keyspace: Some(Keyspace::new("").unwrap()), ..PurgeRule::default() };
+    engine.purge(&rule, &mut |_| GoOn::Yes).unwrap();
+    // Of the first five megabytes half a megabyte is left; what is half dead waits for the limit.
+    assert!(files() < before - 4_000_000, "{} B of {before} B", files());
+    let usage = engine.usage();
+    assert_eq!((usage.records, usage.evictions), (60, 0));
+    assert_eq!(usage.stored_bytes + usage.dead_bytes, files());
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let engine = open_with(options, RealIo);
+    assert_eq!(engine.usage().records, 60);
+    for content in &others {
+        assert!(get(&engine, &other_key(content)).unwrap().as_ref() == Some(content));
+    }
 }
 
 #[test]

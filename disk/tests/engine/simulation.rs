@@ -107,6 +107,8 @@ fn fixed_steps() -> Vec<Step> {
         Step::Put(Large(0), 0),
         Step::Remove(Result(0)),
         Step::Put(Result(0), 1_100),
+        Step::PurgeResults,
+        Step::Put(Result(0), 900),
     ]
 }
 

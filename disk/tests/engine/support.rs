@@ -10,6 +10,8 @@ use larder_disk::{
 };
 use larder_protos::{Digest, DigestFunction};
 
+use crate::sim_disk::SimDisk;
+
 /// What a test's [`Io`] does not change: names, the lock and the salt are the machine's own.
 macro_rules! io_passes_names_on {
     () => {
@@ -65,6 +67,13 @@ pub(crate) fn open_with(options: EngineOptions, io: impl Io) -> Engine {
     let engine = Engine::open(options, Arc::new(io)).unwrap();
     engine.wait_loaded();
     engine
+}
+
+/// An engine on a disk in memory that has no index and can have none.
+pub(crate) fn open_without_index(options: EngineOptions, disk: &SimDisk) -> Engine {
+    std::fs::create_dir_all(&options.data_dir).unwrap();
+    std::fs::write(options.data_dir.join("index"), b"no directory").unwrap();
+    open_with(options, disk.clone())
 }
 
 pub(crate) fn keyspace() -> Keyspace {
