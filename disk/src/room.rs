@@ -19,6 +19,8 @@ pub(crate) struct Room {
     /// When the file system was asked, and what was taken then.
     asked: Option<(u32, u64)>,
     is_short: bool,
+    /// Not even an empty store leaves free what should be.
+    has_none: bool,
 }
 
 impl Room {
@@ -29,6 +31,7 @@ impl Room {
             limit_bytes: max_size_bytes,
             asked: None,
             is_short: false,
+            has_none: false,
         }
     }
 
@@ -63,6 +66,16 @@ impl Room {
         self.limit_bytes =
             guarded(self.max_size_bytes, self.min_free_bytes, used_bytes, free_bytes);
         let is_short = free_bytes < self.min_free_bytes;
+        let has_none = self.limit_bytes == 0;
+        if has_none && !self.has_none {
+            tracing::error!(
+                free_bytes,
+                used_bytes,
+                min_free_bytes = self.min_free_bytes,
+                "the disk has less than what is to stay free even without the cache; nothing is stored"
+            );
+        }
+        self.has_none = has_none;
         if is_short != self.is_short {
             self.is_short = is_short;
             let (min_free_bytes, limit_bytes) = (self.min_free_bytes, self.limit_bytes);

@@ -26,6 +26,7 @@ pub fn configuration(data: &[u8]) {
         cores: NonZeroUsize::MIN,
         memory: ByteSize::gib(2),
         disk_room: |_| Some(DiskRoom { free: ByteSize::gib(30), used: ByteSize::gib(10) }),
+        disk_size: |_| Some(ByteSize::gib(50)),
     };
     match Config::check(sources, &machine) {
         Ok(config) => assert!(!config.settings().is_empty()),

@@ -20,6 +20,7 @@ fn stacks() -> (Stacks, TempDir) {
         memory: ByteSize::gib(1),
         cache_dir: None,
         disk_room: |_| None,
+        disk_size: |_| None,
     };
     let config = Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"));
     let built = compose::build(&config, Arc::new(RealIo), &mut Registry::default());

@@ -271,6 +271,7 @@ fn config(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
         cores: NonZeroUsize::new(2).expect("two"),
         memory: ByteSize::gib(1),
         disk_room: |_| None,
+        disk_size: |_| None,
     };
     Config::check(sources, &machine).unwrap_or_else(|problems| panic!("{problems}"))
 }

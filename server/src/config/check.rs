@@ -22,6 +22,9 @@ use crate::fetch::{FetchSettings, HostRules, Networks};
 /// Below this not even a few packs fit.
 const DATA_SIZE_MIN: ByteSize = ByteSize::mib(16);
 const DATA_SIZE_DEFAULT: ByteSize = ByteSize::gib(50);
+const MIN_FREE_DISK_DEFAULT: ByteSize = ByteSize::gib(1);
+/// Of a small file system one part in this many stays free.
+const MIN_FREE_DISK_PART: u64 = 20;
 const HOT_CAPACITY_DEFAULT: ByteSize = ByteSize::mib(512);
 const HOT_BLOB_DEFAULT: ByteSize = ByteSize::mib(1);
 const INDEX_CACHE: RangeInclusive<ByteSize> = ByteSize::mib(1)..=ByteSize::gib(64);
@@ -51,7 +54,7 @@ pub(super) fn check(mut sources: Sources, machine: &Machine) -> Result<Config, P
     let data_dir = reader.data_dir(machine);
     let max_size = reader.max_size(data_dir.as_deref(), machine);
     let eviction = reader.value("eviction");
-    let min_free_disk = reader.value("min_free_disk");
+    let min_free_disk = reader.min_free_disk(data_dir.as_deref(), machine);
     let trace_file = reader.value_or("trace_file", || None);
     let max_blob_size = reader.max_blob_size(max_size);
     let functions = reader.functions();
@@ -161,6 +164,21 @@ impl Reader {
             self.problems.push(Problem::NoDefault { key: "max_size", missing });
         }
         self.held(size, "max_size", DATA_SIZE_MIN..=ByteSize::bytes(u64::MAX))
+    }
+
+    fn min_free_disk(&mut self, data_dir: Option<&Path>, machine: &Machine) -> Option<ByteSize> {
+        let disk = data_dir.and_then(machine.disk_size);
+        let size = self.value_or("min_free_disk", || {
+            let part = disk.map(|disk| ByteSize::mib((disk.as_bytes() / MIN_FREE_DISK_PART) >> 20));
+            Some(part.unwrap_or(MIN_FREE_DISK_DEFAULT).min(MIN_FREE_DISK_DEFAULT))
+        });
+        if let (Some(size), Some(disk), Some((origin, _))) =
+            (size, disk, self.text("min_free_disk"))
+            && disk.as_bytes().saturating_sub(size.as_bytes()) < DATA_SIZE_MIN.as_bytes()
+        {
+            self.problems.push(Problem::NoRoom { size, disk, least: DATA_SIZE_MIN, origin });
+        }
+        size
     }
 
     /// `None` is no limit.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use etcetera::BaseStrategy as _;
+use rustix::fs::StatVfs;
 
 use super::ByteSize;
 use crate::memory::ControlGroup;
@@ -20,6 +21,8 @@ pub struct Machine {
     pub memory: ByteSize,
     /// What a data directory may have.
     pub disk_room: fn(&Path) -> Option<DiskRoom>,
+    /// How large the file system of a data directory is.
+    pub disk_size: fn(&Path) -> Option<ByteSize>,
 }
 
 /// What a data directory has and could have.
@@ -39,6 +42,7 @@ impl Machine {
             cores: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             memory: memory(),
             disk_room,
+            disk_size,
         }
     }
 }
@@ -52,10 +56,20 @@ fn memory() -> ByteSize {
     ByteSize::bytes(limit_bytes.map_or(physical_bytes, |limit| limit.min(physical_bytes)))
 }
 
-fn disk_room(data_dir: &Path) -> Option<DiskRoom> {
+/// The file system where the directory is, or will be.
+fn file_system_of(data_dir: &Path) -> Option<StatVfs> {
     let absolute = std::path::absolute(data_dir).ok()?;
     let existing = absolute.ancestors().find(|path| path.exists())?;
-    let file_system = rustix::fs::statvfs(existing).ok()?;
+    rustix::fs::statvfs(existing).ok()
+}
+
+fn disk_size(data_dir: &Path) -> Option<ByteSize> {
+    let file_system = file_system_of(data_dir)?;
+    Some(ByteSize::bytes(file_system.f_blocks.saturating_mul(file_system.f_frsize)))
+}
+
+fn disk_room(data_dir: &Path) -> Option<DiskRoom> {
+    let file_system = file_system_of(data_dir)?;
     let free_bytes = file_system.f_bavail.saturating_mul(file_system.f_frsize);
     Some(DiskRoom {
         free: ByteSize::bytes(free_bytes),
@@ -96,6 +110,8 @@ mod tests {
         std::fs::write(directory.path().join("a/b"), [0; 100]).unwrap();
         let room = disk_room(directory.path()).unwrap();
         assert_eq!(room.used, ByteSize::bytes(100));
-        assert!(disk_room(&directory.path().join("x/y")).unwrap().used == ByteSize::bytes(0));
+        let room = disk_room(&directory.path().join("x/y")).unwrap();
+        assert_eq!(room.used, ByteSize::bytes(0));
+        assert!(disk_size(&directory.path().join("x/y")).unwrap() >= room.free);
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use larder_protos::DigestFunction;
 
+use super::ByteSize;
 use super::settings::{SETTINGS, Setting};
 use super::sources::VARIABLES;
 
@@ -56,6 +57,22 @@ pub enum Problem {
         side: &'static str,
         /// The limit that it breaks, and whose limit it is.
         limit: String,
+        /// Who said it.
+        origin: Origin,
+    },
+    /// What is to stay free leaves the cache next to nothing.
+    #[error(
+        "min_free_disk: {size} of a file system of {disk} leave less than {least} to the cache \
+         (from {})",
+        origin.of("min_free_disk")
+    )]
+    NoRoom {
+        /// What is to stay free.
+        size: ByteSize,
+        /// How large the file system of the data directory is.
+        disk: ByteSize,
+        /// The least that a cache takes.
+        least: ByteSize,
         /// Who said it.
         origin: Origin,
     },

@@ -108,7 +108,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "min_free_disk",
         value_name: "SIZE",
-        fallback: Fallback::Text("1GiB"),
+        fallback: Fallback::Machine("1GiB, or a twentieth of the file system if that is less"),
         help: "What the file system of data_dir keeps free for others; below it the cache shrinks.",
         advice: "Too small: what else is on the disk fails when it is full. Too large: the cache \
                  empties itself and larder_disk_evictions_total grows. 0 turns the guard off.",

@@ -11,6 +11,7 @@ fn machine() -> Machine {
         cores: NonZeroUsize::new(4).unwrap(),
         memory: ByteSize::gib(2),
         disk_room: |_| Some(DiskRoom { free: ByteSize::gib(30), used: ByteSize::gib(10) }),
+        disk_size: |_| Some(ByteSize::gib(50)),
     }
 }
 
@@ -352,6 +353,26 @@ fn a_machine_without_facts_names_the_setting_to_give() {
     let problems = Config::check(flags(&[("data_dir", "/d")]), &bare).unwrap_err().to_string();
     assert!(problems.starts_with("max_size: no default on this machine"), "{problems}");
     Config::check(flags(&[("data_dir", "/d"), ("max_size", "1GiB")]), &bare).unwrap();
+}
+
+#[test]
+fn what_stays_free_fits_the_file_system() {
+    let on = |disk_size, pairs: &[(&str, &str)]| {
+        let mut sources = flags(pairs);
+        sources.set(Origin::Flag, "max_size", "64MiB");
+        Config::check(sources, &Machine { disk_size, ..machine() })
+            .map(|config| config.min_free_disk)
+            .map_err(|problems| problems.to_string())
+    };
+    assert_eq!(on(|_| Some(ByteSize::gib(50)), &[]), Ok(ByteSize::gib(1)));
+    assert_eq!(on(|_| Some(ByteSize::gib(1)), &[]), Ok(ByteSize::mib(51)));
+    assert_eq!(on(|_| Some(ByteSize::mib(500)), &[]), Ok(ByteSize::mib(25)));
+    assert_eq!(on(|_| None, &[]), Ok(ByteSize::gib(1)));
+    let small = |_: &Path| Some(ByteSize::mib(500));
+    assert_eq!(on(small, &[("min_free_disk", "484MiB")]), Ok(ByteSize::mib(484)));
+    let expect = "min_free_disk: 485MiB of a file system of 500MiB leave less than 16MiB to the \
+                  cache (from --min-free-disk)";
+    assert_eq!(on(small, &[("min_free_disk", "485MiB")]).unwrap_err().trim(), expect);
 }
 
 #[test]

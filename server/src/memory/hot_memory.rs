@@ -99,6 +99,7 @@ mod tests {
             cores: NonZeroUsize::MIN,
             memory: ByteSize::gib(1),
             disk_room: |_| None,
+            disk_size: |_| None,
         };
         let config = Config::check(sources, &machine).unwrap();
         let stacks = compose::build(&config, Arc::new(RealIo), &mut Registry::default()).unwrap();
