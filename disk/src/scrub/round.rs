@@ -4,7 +4,7 @@
 //! meanwhile is left alone.
 
 use std::collections::{BinaryHeap, HashMap};
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,17 +155,13 @@ impl Round {
         check: &mut BodyCheck,
         tell: &mut dyn FnMut(Totals),
     ) -> io::Result<()> {
-        let open = self.inventory.packs.get(pack);
-        let file = open.map(|open| self.paced(Arc::clone(&open.file)));
-        let mut window = file.as_ref().map(|file| Window::new(file, u64::MAX));
+        let file = ScrubbedPack { inventory: Arc::clone(&self.inventory), id: pack };
+        let file = self.paced(Arc::new(file));
+        let mut window = Window::new(&file, u64::MAX);
         for entry in entries {
             let Location::Pack { offset, .. } = entry.location else { continue };
             let place = Place::in_pack(self.inventory.salt, pack, offset);
-            let at = u64::from(offset);
-            let verdict = match (&file, &mut window) {
-                (Some(file), Some(window)) => self.read(file, window, (at, place), entry, check)?,
-                _ => Verdict::Unnamed("its pack is gone".to_owned()),
-            };
+            let verdict = self.read(&file, &mut window, (offset.into(), place), entry, check)?;
             self.conclude(entry, None, verdict, tell);
         }
         Ok(())
@@ -309,6 +305,44 @@ impl Round {
     fn is_there(&self, entry: &Entry) -> bool {
         let now = self.inventory.table.get(&entry.key);
         now.is_some_and(|now| now.location == entry.location)
+    }
+}
+
+/// A pack that is held only while it is read: who waits between two reads must not keep one that is evicted from being closed. One
+/// that is gone is empty.
+#[derive(Debug)]
+struct ScrubbedPack {
+    inventory: Arc<Inventory>,
+    id: u32,
+}
+
+impl ScrubbedPack {
+    fn with<T>(&self, otherwise: T, work: impl FnOnce(&dyn IoFile) -> T) -> T {
+        self.inventory.packs.get(self.id).map_or(otherwise, |pack| work(&*pack.file))
+    }
+}
+
+impl IoFile for ScrubbedPack {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.with(Ok(0), |file| file.read_at(buffer, offset))
+    }
+    fn read_cached(&self, buffer: &mut [u8], offset: u64) -> usize {
+        self.with(0, |file| file.read_cached(buffer, offset))
+    }
+    fn write_at(&self, _slices: &[IoSlice<'_>], _offset: u64) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn forget_cached(&self, offset: u64, length_bytes: u64) {
+        self.with((), |file| file.forget_cached(offset, length_bytes));
+    }
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.with(Ok(0), IoFile::len_bytes)
+    }
+    fn truncate(&self, _length_bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -27,6 +27,25 @@ impl Pace for Patience {
     }
 }
 
+/// Gives up all packs at the first read, as eviction does, and notes whether that closed them.
+#[derive(Debug)]
+struct Evicting {
+    inventory: Arc<Inventory>,
+    open: AtomicU32,
+}
+
+impl Pace for Evicting {
+    fn note_read(&self, _bytes: u64) -> io::Result<()> {
+        for id in self.inventory.packs.ids() {
+            let pack = self.inventory.packs.get(id).map(|pack| Arc::downgrade(&pack.file));
+            self.inventory.remove_pack(id);
+            let is_open = pack.is_some_and(|pack| pack.strong_count() > 0);
+            self.open.fetch_add(u32::from(is_open), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 fn options(data_dir: &Path) -> EngineOptions {
     EngineOptions {
         data_dir: data_dir.to_owned(),
@@ -130,4 +149,20 @@ fn a_round_that_found_nothing_does_not_put_off_the_next() {
     round.begin_or_go_on();
     round.run(&mut |_| {}).unwrap();
     assert_eq!(round.due_in(HOUR), None);
+}
+
+#[test]
+fn a_scrub_that_waits_holds_no_pack() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path());
+    let recovered = recover(&options(dir.path()), Arc::new(RealIo)).unwrap();
+    let inventory = Arc::clone(&recovered.inventory);
+    recovered.loader.run();
+    drop(recovered.active);
+    inventory.index_queue.close();
+    let pace = Arc::new(Evicting { inventory: Arc::clone(&inventory), open: AtomicU32::new(0) });
+    let mut round = Round::resume(&inventory, Arc::<Evicting>::clone(&pace));
+    round.begin_or_go_on();
+    round.run(&mut |_| {}).unwrap();
+    assert_eq!((inventory.packs.count(), pace.open.load(Ordering::Relaxed)), (0, 0));
 }
