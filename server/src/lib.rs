@@ -18,6 +18,7 @@ pub mod from_files;
 pub mod fuzzing;
 mod guard;
 pub mod lifecycle;
+mod link;
 pub mod memory;
 pub mod profile;
 pub mod reload;

@@ -4,19 +4,28 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{Extensions, Request};
 use tower_service::Service;
 
+use crate::link::Link;
+
 /// Who is at the other end of a connection; an extension of each of its requests.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Debug, Default)]
 pub struct Peer {
     /// `None` on a unix socket.
     pub address: Option<IpAddr>,
     /// The names in its certificate, verified; `None` where it showed none.
     pub certificate: Option<Vec<String>>,
+    /// The connection itself.
+    pub link: Link,
 }
 
 impl Peer {
+    /// Of a request; `None` where it came over no connection.
+    pub(crate) fn of(extensions: &Extensions) -> Option<Arc<Self>> {
+        extensions.get::<Arc<Self>>().cloned()
+    }
+
     /// Whether it is on this machine.
     pub fn is_local(&self) -> bool {
         self.address.is_none_or(|address| address.to_canonical().is_loopback())
@@ -32,8 +41,8 @@ pub struct WithPeer<S> {
 
 impl<S> WithPeer<S> {
     /// For one connection.
-    pub fn new(inner: S, peer: Peer) -> Self {
-        Self { inner, peer: Arc::new(peer) }
+    pub fn new(inner: S, peer: Arc<Peer>) -> Self {
+        Self { inner, peer }
     }
 }
 

@@ -5,6 +5,7 @@
 //! request ends. What a client sends ahead while its request waits stands in the buffers of its connection: if that filled
 //! the connection's window, the requests that hold bytes could not get the rest of theirs. So it is bounded too.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::stalls::{LOOK_EVERY, Stalls};
+use crate::auth::Peer;
 use crate::transport::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 
 /// Longer than any burst takes that the budget can serve at all, shorter than clients wait for an answer (Bazel: 60 s).
@@ -45,12 +48,15 @@ struct Shared {
     unread_bytes: AtomicU64,
     waits: AtomicU64,
     refusals: AtomicU64,
+    stalls: Stalls,
 }
 
 /// What one request holds. Dropping it gives the bytes back.
 #[derive(Debug)]
 pub(crate) struct Hold {
     shared: Arc<Shared>,
+    /// `None` where it belongs to no connection.
+    peer: Option<Arc<Peer>>,
     bytes: AtomicU64,
     /// Whether what still arrives is to be thrown away unread.
     discards: AtomicBool,
@@ -69,6 +75,8 @@ pub struct BudgetStats {
     pub waits: u64,
     /// Requests that were refused since the start.
     pub refusals: u64,
+    /// Connections that were closed since the start, since their clients stalled while others waited.
+    pub stalled_connections: u64,
 }
 
 /// A request cannot have the memory that it needs.
@@ -96,19 +104,28 @@ impl Budget {
             unread_bytes: AtomicU64::new(0),
             waits: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            stalls: Stalls::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
     /// The hold of a request that needs nothing yet.
-    pub(crate) fn nothing(&self) -> Arc<Hold> {
-        let shared = Arc::clone(&self.shared);
-        Arc::new(Hold { shared, bytes: AtomicU64::new(0), discards: AtomicBool::new(false) })
+    pub(crate) fn nothing(&self, peer: Option<Arc<Peer>>) -> Arc<Hold> {
+        Arc::new(Hold {
+            shared: Arc::clone(&self.shared),
+            peer,
+            bytes: AtomicU64::new(0),
+            discards: AtomicBool::new(false),
+        })
     }
 
     /// A hold of so many bytes; waits for them, for a time.
-    pub(crate) async fn hold(&self, bytes: u64) -> Result<Arc<Hold>, BudgetError> {
-        let hold = self.nothing();
+    pub(crate) async fn hold(
+        &self,
+        peer: Option<Arc<Peer>>,
+        bytes: u64,
+    ) -> Result<Arc<Hold>, BudgetError> {
+        let hold = self.nothing(peer);
         hold.cover(bytes).await?;
         Ok(hold)
     }
@@ -132,6 +149,7 @@ impl Budget {
             waiting: shared.waiting.load(Ordering::Relaxed) as u64,
             waits: shared.waits.load(Ordering::Relaxed),
             refusals: shared.refusals.load(Ordering::Relaxed),
+            stalled_connections: shared.stalls.cut(),
         }
     }
 }
@@ -140,6 +158,16 @@ impl Hold {
     /// What it holds.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whose it is.
+    pub(super) fn peer(&self) -> Option<&Arc<Peer>> {
+        self.peer.as_ref()
+    }
+
+    /// Who looks after those that wait for their clients with it.
+    pub(super) fn stalls(&self) -> &Stalls {
+        &self.shared.stalls
     }
 
     /// Raises the hold to `bytes`, if it is less. Waits only where nothing is held. One caller at a time.
@@ -180,10 +208,11 @@ impl Hold {
         }
     }
 
-    /// Moves all that it holds to a hold that lives longer than its request.
+    /// Moves all that it holds to a hold that lives longer than its request, and so belongs to no connection.
     pub(crate) fn split_off(&self) -> Arc<Self> {
         let bytes = AtomicU64::new(self.bytes.swap(0, Ordering::Relaxed));
-        Arc::new(Self { shared: Arc::clone(&self.shared), bytes, discards: AtomicBool::new(false) })
+        let (shared, discards) = (Arc::clone(&self.shared), AtomicBool::new(false));
+        Arc::new(Self { shared, peer: None, bytes, discards })
     }
 
     /// Gives so many back, or all where it holds less.
@@ -263,7 +292,16 @@ impl Shared {
             return Err(self.refuse(bytes));
         };
         self.waits.fetch_add(1, Ordering::Relaxed);
-        match timeout(MAX_WAIT, self.free.acquire_many(permits(bytes))).await {
+        let mut acquired = pin!(self.free.acquire_many(permits(bytes)));
+        let acquired_or_looked = async {
+            loop {
+                match timeout(LOOK_EVERY, acquired.as_mut()).await {
+                    Ok(acquired) => return acquired,
+                    Err(_elapsed) => self.stalls.look(),
+                }
+            }
+        };
+        match timeout(MAX_WAIT, acquired_or_looked).await {
             Ok(Ok(taken)) => {
                 taken.forget();
                 Ok(())
@@ -318,9 +356,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_is_served_in_turn() {
         let budget = Budget::new(100);
-        let first = budget.hold(80).await.unwrap();
-        let mut second = Box::pin(budget.hold(30));
-        let mut third = Box::pin(budget.hold(10));
+        let first = budget.hold(None, 80).await.unwrap();
+        let mut second = Box::pin(budget.hold(None, 30));
+        let mut third = Box::pin(budget.hold(None, 10));
         assert!(poll!(&mut second).is_pending());
         assert!(poll!(&mut third).is_pending(), "a small one does not overtake for ever");
         assert_eq!(budget.stats().waiting, 2);
@@ -330,23 +368,29 @@ mod tests {
         assert_eq!((second.bytes(), third.bytes()), (30, 10));
         assert_eq!(budget.stats().held_bytes, 40);
         drop((second, third));
-        let expect =
-            BudgetStats { held_bytes: 0, limit_bytes: 100, waiting: 0, waits: 2, refusals: 0 };
+        let expect = BudgetStats {
+            held_bytes: 0,
+            limit_bytes: 100,
+            waiting: 0,
+            waits: 2,
+            refusals: 0,
+            stalled_connections: 0,
+        };
         assert_eq!(budget.stats(), expect);
     }
 
     #[tokio::test(start_paused = true)]
     async fn waiting_ends_after_a_time_or_with_the_request() {
         let budget = Budget::new(100);
-        let held = budget.hold(60).await.unwrap();
-        let refused = budget.hold(41).await.unwrap_err();
+        let held = budget.hold(None, 60).await.unwrap();
+        let refused = budget.hold(None, 41).await.unwrap_err();
         assert_eq!(refused, BudgetError::Busy { needed_bytes: 41, limit_bytes: 100 });
-        let mut dropped = Box::pin(budget.hold(41));
+        let mut dropped = Box::pin(budget.hold(None, 41));
         assert!(poll!(&mut dropped).is_pending());
         drop(dropped);
         assert_eq!((budget.stats().waiting, budget.stats().held_bytes), (0, 60));
         drop(held);
-        budget.hold(100).await.unwrap();
+        budget.hold(None, 100).await.unwrap();
     }
 
     #[tokio::test]
@@ -355,7 +399,7 @@ mod tests {
         let refused = budget.check_fits(101).unwrap_err();
         assert_eq!(refused, BudgetError::TooLarge { needed_bytes: 101, limit_bytes: 100 });
         budget.check_fits(100).unwrap();
-        let all = budget.hold(101).await.unwrap();
+        let all = budget.hold(None, 101).await.unwrap();
         assert_eq!((all.bytes(), budget.stats().held_bytes), (100, 100));
     }
 
@@ -363,8 +407,8 @@ mod tests {
     async fn what_waits_unread_is_bounded() {
         let limit_bytes = 1 << 31;
         let budget = Budget::new(limit_bytes);
-        let _all = budget.hold(limit_bytes).await;
-        let requests: Vec<_> = (0..100).map(|_| budget.nothing()).collect();
+        let _all = budget.hold(None, limit_bytes).await;
+        let requests: Vec<_> = (0..100).map(|_| budget.nothing(None)).collect();
         let mut waiting: Vec<_> =
             requests.iter().map(|request| Box::pin(request.cover_unread(1, 8 << 20))).collect();
         let mut refused = 0;
@@ -380,8 +424,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_holds_never_waits() {
         let budget = Budget::new(100);
-        let one = budget.hold(50).await.unwrap();
-        let other = budget.hold(40).await.unwrap();
+        let one = budget.hold(None, 50).await.unwrap();
+        let other = budget.hold(None, 40).await.unwrap();
         one.cover(50).await.unwrap();
         one.cover(60).await.unwrap();
         let at_once = other.cover(61).now_or_never().expect("no waiting");
@@ -408,7 +452,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_stores_take_on_their_way_waits_only_where_nothing_is_held() {
         let budget = Budget::new(100_000);
-        let [first, second] = [(); 2].map(|()| budget.nothing());
+        let [first, second] = [(); 2].map(|()| budget.nothing(None));
         let memory = |hold: &Arc<Hold>| RequestMemory::counted_by(Arc::<Hold>::clone(hold));
         let mut small = memory(&first).loan();
         small.grow_to(16_384).await.unwrap();
@@ -443,7 +487,7 @@ mod tests {
         let requests = (0..200_u64).map(|number| {
             let budget = &budget;
             async move {
-                let hold = budget.hold(1 + number * 37 % 1_000).await.unwrap();
+                let hold = budget.hold(None, 1 + number * 37 % 1_000).await.unwrap();
                 assert!(budget.stats().held_bytes <= 1_000);
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let _ = hold.grow_by(50);

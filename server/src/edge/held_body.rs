@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http::Response;
 use http_body::{Frame, SizeHint};
@@ -10,13 +10,14 @@ use pin_project_lite::pin_project;
 use tonic::body::Body;
 
 use super::budget::Hold;
+use super::stalls::Turn;
 
 pin_project! {
-    /// An answer on its way, and what it holds until it is sent.
+    /// An answer on its way, and what it holds until it is sent. While nobody asks for more of it, its client has the turn.
     struct HeldBody {
         #[pin]
         inner: Body,
-        hold: Arc<Hold>,
+        turn: Turn,
     }
 }
 
@@ -25,7 +26,9 @@ pub(crate) fn held(response: Response<Body>, hold: Arc<Hold>) -> Response<Body> 
     if hold.bytes() == 0 {
         return response;
     }
-    response.map(|inner| Body::new(HeldBody { inner, hold }))
+    let mut turn = Turn::of(hold);
+    turn.pass_to_client();
+    response.map(|inner| Body::new(HeldBody { inner, turn }))
 }
 
 impl http_body::Body for HeldBody {
@@ -36,7 +39,11 @@ impl http_body::Body for HeldBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<bytes::Bytes>, tonic::Status>>> {
-        self.project().inner.poll_frame(cx)
+        let this = self.project();
+        this.turn.pass_to_server();
+        let frame = ready!(this.inner.poll_frame(cx));
+        this.turn.pass_to_client();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,6 +12,7 @@ mod http;
 mod limits;
 mod partition;
 mod service;
+mod stalls;
 mod status;
 mod uploads;
 mod working_set;

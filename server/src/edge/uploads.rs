@@ -300,6 +300,11 @@ impl Lists {
 }
 
 impl Lease {
+    /// What the upload holds.
+    pub(crate) fn hold(&self) -> &Arc<Hold> {
+        &self.upload.hold
+    }
+
     /// Hands the next bytes on; waits until the store takes them.
     pub(crate) async fn feed(&self, data: Bytes) -> Result<Fed, LeaseError> {
         let feed = self.upload.feed.lock().await;

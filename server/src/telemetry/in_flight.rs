@@ -65,6 +65,11 @@ impl Collector for InFlightMetrics {
                 stats.refusals,
             ),
             (
+                "larder_connections_stalled",
+                "Connections closed because their clients moved next to nothing for 10 s while the requests of others waited for the memory that theirs held; many are suspended, broken or hostile clients",
+                stats.stalled_connections,
+            ),
+            (
                 "larder_uploads_resumed",
                 "Uploads that went on over another connection, each a transfer that need not begin again",
                 uploads.resumed,

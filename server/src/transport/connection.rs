@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::patient::{GREETING_TIMEOUT, Patient};
 use super::worker::Handed;
 use super::{Encryption, HttpService};
 use crate::auth::{Peer, WithPeer, certificate_names};
+use crate::link::Link;
 use crate::telemetry::BoxError;
 
 /// Bazel opens up to 100 streams on each connection, Buck2 and cuenv several hundred on one.
@@ -48,6 +50,11 @@ const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
 /// Finds HTTP/2 clients that are gone without a word.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection was closed for the others' sake (`edge/stalls.rs`).
+#[derive(Debug, thiserror::Error)]
+#[error("the client stalled while others waited for the memory that its requests held")]
+struct Stalled;
 
 /// How connections speak; one for all of a worker.
 pub(super) fn builder() -> auto::Builder<TokioExecutor> {
@@ -102,21 +109,21 @@ async fn try_serve<S: HttpService>(
             }
             let address = Some(stream.peer_addr()?.ip());
             let Some(encryption) = &manner.encryption else {
-                let service = WithPeer::new(service, Peer { address, certificate: None });
-                return speak(stream, service, manner).await;
+                return speak(stream, service, Peer { address, ..Peer::default() }, manner).await;
             };
             let Some(stream) = shake_hands(stream, encryption, manner).await? else {
                 return Ok(());
             };
             let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let certificate = shown.map(|certificate| certificate_names(certificate));
-            speak(stream, WithPeer::new(service, Peer { address, certificate }), manner).await
+            let peer = Peer { address, certificate, ..Peer::default() };
+            speak(stream, service, peer, manner).await
         }
         // Who may connect, the file's permissions say.
         Handed::Unix(stream) => {
             let stream = tokio::net::UnixStream::from_std(stream)?;
             if greeted(stream.readable(), &manner.draining).await? {
-                speak(stream, WithPeer::new(service, Peer::default()), manner).await?;
+                speak(stream, service, Peer::default(), manner).await?;
             }
             Ok(())
         }
@@ -160,23 +167,25 @@ async fn greeted(
     Ok(true)
 }
 
-async fn speak<I, S>(io: I, service: S, manner: &Manner) -> Result<(), BoxError>
+async fn speak<I, S>(io: I, service: S, peer: Peer, manner: &Manner) -> Result<(), BoxError>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: HttpService,
 {
     let outgoing = Outgoing::default();
-    let (io, outlet) = gathered(Patient::new(io), outgoing.clone());
+    let peer = Arc::new(peer);
+    let (io, outlet) = gathered(Patient::new(io, Arc::clone(&peer)), outgoing.clone());
     let noted = move |response: Response<S::AnswerBody>| {
         response.map(|body| Noted::new(body, outgoing.clone()))
     };
-    let service = Called(RefCell::new(service.map_response(noted)));
+    let service = WithPeer::new(service, Arc::clone(&peer)).map_response(noted);
+    let service = Called(RefCell::new(service));
     let mut connection = pin!(manner.builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
-        ended = drained(connection.as_mut(), &outlet) => return ended,
+        ended = drained(connection.as_mut(), &outlet, &peer.link) => return ended,
         () = manner.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    drained(connection.as_mut(), &outlet).await
+    drained(connection.as_mut(), &outlet, &peer.link).await
 }
 
 /// A service as hyper calls it. Others clone theirs for each request, to wait until the clone is ready; ours always are.
@@ -195,13 +204,20 @@ impl<S: tower_service::Service<Request<Incoming>>> hyper::service::Service<Reque
     }
 }
 
-/// Polls the connection's protocol to its end, and each time writes what it said.
-async fn drained<C, I>(mut connection: Pin<&mut C>, outlet: &Outlet<I>) -> Result<(), BoxError>
+/// Polls the connection's protocol to its end or until the link is cut, and each time writes what it said.
+async fn drained<C, I>(
+    mut connection: Pin<&mut C>,
+    outlet: &Outlet<I>,
+    link: &Link,
+) -> Result<(), BoxError>
 where
     C: Future<Output = Result<(), BoxError>>,
     I: AsyncWrite + Unpin,
 {
     poll_fn(|cx| {
+        if link.poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(Stalled.into()));
+        }
         let ended = connection.as_mut().poll(cx);
         // A protocol that ends in an error has said why; whether the client still hears it is not waited for.
         match (ended, outlet.poll_drain(cx)) {
@@ -243,7 +259,7 @@ mod tests {
         };
         let begun = Instant::now();
         let served = async {
-            let ended = speak(theirs, service, &manner);
+            let ended = speak(theirs, service, Peer::default(), &manner);
             let _how = time::timeout(Duration::from_hours(10), ended).await.expect("it ends");
             begun.elapsed().as_secs()
         };

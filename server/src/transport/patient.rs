@@ -5,11 +5,14 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::auth::Peer;
 
 /// Until it is known which protocol the client speaks.
 pub(super) const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,9 +22,10 @@ pub(super) const SILENCE_TIMEOUT: Duration = Duration::from_mins(5);
 /// What an HTTP/2 client says first (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that fails to be read once its client was silent for too long.
+/// A connection that fails to be read once its client was silent for too long, and whose link knows what it moves.
 pub(super) struct Patient<I> {
     io: I,
+    peer: Arc<Peer>,
     timer: Pin<Box<Sleep>>,
     wait: Wait,
 }
@@ -37,13 +41,14 @@ enum Wait {
 
 impl<I> Patient<I> {
     /// Must be made within a runtime.
-    pub(super) fn new(io: I) -> Self {
+    pub(super) fn new(io: I, peer: Arc<Peer>) -> Self {
         let until = Instant::now() + GREETING_TIMEOUT;
         let wait = Wait::Greeting { preface_bytes: 0, until };
-        Self { io, timer: Box::pin(sleep_until(until)), wait }
+        Self { io, peer, timer: Box::pin(sleep_until(until)), wait }
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
+        self.peer.link.note_moved(bytes.len());
         if let Wait::Greeting { preface_bytes, until } = self.wait {
             let rest = &PREFACE[preface_bytes..];
             if bytes.len() < rest.len() && rest.starts_with(bytes) {
@@ -55,7 +60,8 @@ impl<I> Patient<I> {
         self.wait = Wait::Bytes { since: None };
     }
 
-    fn note_written(&mut self) {
+    fn note_written(&mut self, bytes: usize) {
+        self.peer.link.note_moved(bytes);
         if matches!(self.wait, Wait::Bytes { .. }) {
             self.wait = Wait::Bytes { since: None };
         }
@@ -99,9 +105,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes));
-        self.note_written();
-        Poll::Ready(written)
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.note_written(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -109,9 +115,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Patient<I> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices));
-        self.note_written();
-        Poll::Ready(written)
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
+        self.note_written(written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

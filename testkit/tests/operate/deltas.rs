@@ -30,7 +30,7 @@ const BY_THE_CLOCK: [&str; 12] = [
 
 /// Families that this traffic leaves as they are: settings and states, and counters that another test moves.
 const LEFT_ALONE: &str = "
-larder_accept_errors_total larder_connections_refused_total
+larder_accept_errors_total larder_connections_refused_total larder_connections_stalled_total
 larder_action_errors_total larder_blob_errors_total larder_panics_total
 larder_build_info process_start_time_seconds process_max_fds
 larder_coalesced_calls_total

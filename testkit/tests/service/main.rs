@@ -31,5 +31,6 @@ mod remote_asset;
 mod request_metadata;
 mod resume;
 mod shapes;
+mod stalls;
 mod tls;
 mod unix_socket;

@@ -74,7 +74,7 @@ async fn after_a_restart_the_hot_tier_has_what_was_used_before() {
     server.stop().await;
 }
 
-const LIMIT_BYTES: u64 = 16 << 20;
+pub(crate) const LIMIT_BYTES: u64 = 16 << 20;
 
 /// What a streamed upload by messages of 64 KiB holds. One that is cut off keeps it, until it is resumed or given up.
 const UPLOAD_BYTES: u64 = (2 << 20) + (768 << 10) + 4 * (64 << 10);

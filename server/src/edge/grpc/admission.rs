@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use ::http::{Extensions, Request};
 use bytes::{Bytes, BytesMut};
@@ -13,8 +13,10 @@ use larder_protos::{Compressor, DigestFunction, WriteName};
 use tonic::Status;
 
 use super::framing::{FirstMessage, MessageTracker, first_message};
+use crate::auth::Peer;
 use crate::edge::budget::{Budget, BudgetError, Hold};
 use crate::edge::limits::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES};
+use crate::edge::stalls::Turn;
 use crate::edge::status::grpc_status;
 use crate::edge::working_set::{
     CHUNKING_BYTES, UNCOUNTED_MESSAGE_BYTES, batch_answer_bytes, message_bytes, upload_bytes,
@@ -131,7 +133,7 @@ pub(super) async fn admit(
             None => break (0, 0),
         }
     };
-    let hold = budget.nothing();
+    let hold = budget.nothing(Peer::of(&head.extensions));
     if let Err(error) = hold.cover_unread(needed_bytes, unread_bytes).await {
         return Err((grpc_status(error), rest));
     }
@@ -144,7 +146,7 @@ pub(super) async fn admit(
         messages,
         longest_bytes,
         cost_of_longer: kind.cost_of_longer(),
-        hold: Arc::clone(&hold),
+        turn: Turn::of(Arc::clone(&hold)),
         tally,
     };
     Ok(Admitted { request: Request::from_parts(head, body), hold })
@@ -170,7 +172,7 @@ pub(super) struct AdmittedBody {
     messages: MessageTracker,
     longest_bytes: u64,
     cost_of_longer: u64,
-    hold: Arc<Hold>,
+    turn: Turn,
     tally: Arc<Tally>,
 }
 
@@ -178,7 +180,7 @@ impl AdmittedBody {
     fn pass(&mut self, data: &Bytes) -> Result<(), BudgetError> {
         let longest_bytes = self.messages.pass(data).min(MAX_MESSAGE_BYTES as u64);
         if longest_bytes > self.longest_bytes && longest_bytes > UNCOUNTED_MESSAGE_BYTES {
-            self.hold.grow_by((longest_bytes - self.longest_bytes) * self.cost_of_longer)?;
+            self.turn.hold().grow_by((longest_bytes - self.longest_bytes) * self.cost_of_longer)?;
             self.longest_bytes = longest_bytes;
         }
         Ok(())
@@ -198,13 +200,18 @@ impl Body for AdmittedBody {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.ahead)))));
         }
         loop {
-            let Some(frame) = ready!(Pin::new(&mut this.rest).poll_frame(cx)) else {
+            let Poll::Ready(frame) = Pin::new(&mut this.rest).poll_frame(cx) else {
+                this.turn.pass_to_client();
+                return Poll::Pending;
+            };
+            this.turn.pass_to_server();
+            let Some(frame) = frame else {
                 return Poll::Ready(None);
             };
             let frame = frame.map_err(|error| Status::from_error(error.into()))?;
             if let Some(data) = frame.data_ref() {
                 this.tally.note_received(data.len());
-                if this.hold.discards() {
+                if this.turn.hold().discards() {
                     continue;
                 }
                 this.pass(data).map_err(grpc_status)?;

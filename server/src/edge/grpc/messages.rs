@@ -9,6 +9,7 @@ use tonic::Status;
 use super::write_parts::Parts;
 use crate::edge::budget::Hold;
 use crate::edge::drainer::Drainer;
+use crate::edge::stalls::Turn;
 
 /// The messages of an upload, or parts of them. However the upload ends, the rest of them is drained.
 pub(super) struct Messages<P: Parts> {
@@ -23,6 +24,11 @@ impl<P: Parts> Messages<P> {
     /// All of them: the one that has been read, and those that follow.
     pub(super) fn new(first: WriteRequest, rest: P, drainer: Drainer, hold: Arc<Hold>) -> Self {
         Self { first: Some(first), rest: Some(rest), drainer, hold }
+    }
+
+    /// Whose turn it is of who sends them and an upload that has `hold`.
+    pub(super) fn turn(&self, hold: &Arc<Hold>) -> Turn {
+        Turn::over(hold, &self.hold)
     }
 
     /// The next one; `None` after half-close.

@@ -42,8 +42,12 @@ pub(super) async fn receive<P: Parts>(
     key: &BlobKey,
 ) -> Result<PutOutcome, Status> {
     let size_bytes = key.digest.size_bytes();
+    let mut turn = messages.turn(lease.hold());
     while !session.is_finished() {
-        let Some(message) = messages.next().await? else {
+        turn.pass_to_client();
+        let next = messages.next().await?;
+        turn.pass_to_server();
+        let Some(message) = next else {
             if session.offset_bytes() < size_bytes {
                 let (digest, actual_bytes) = (key.digest, session.offset_bytes());
                 return Err(grpc_status(StoreError::TooShort { digest, actual_bytes }));

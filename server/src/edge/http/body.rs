@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use ::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, EXPECT};
 use ::http::{HeaderMap, Request};
@@ -16,9 +16,11 @@ use larder_cas::{Encoding, StoreError, UntrustedStream, zstd_codec};
 use larder_protos::{Compressor, Hash};
 use thiserror::Error;
 
+use crate::auth::Peer;
 use crate::edge::budget::{BudgetError, Hold};
 use crate::edge::drainer::Drainer;
 use crate::edge::service::Shared;
+use crate::edge::stalls::Turn;
 use crate::edge::working_set::{message_bytes, upload_bytes};
 use crate::telemetry::Tally;
 
@@ -34,6 +36,8 @@ pub(super) struct RequestBody {
     rest: Option<BodyDataStream<Incoming>>,
     drainer: Drainer,
     tally: Arc<Tally>,
+    /// `None` while nothing is held for it.
+    turn: Option<Turn>,
     /// The client sends nothing before it is told to go on, which reading tells it.
     waits_to_be_read: bool,
 }
@@ -45,7 +49,7 @@ impl RequestBody {
         let (drainer, tally) = (drainer.clone(), Tally::of(request.extensions()));
         request.map(|body| {
             let rest = (!body.is_end_stream()).then(|| BodyDataStream::new(body));
-            Self { rest, drainer, tally, waits_to_be_read }
+            Self { rest, drainer, tally, turn: None, waits_to_be_read }
         })
     }
 }
@@ -54,12 +58,17 @@ impl Stream for RequestBody {
     type Item = Result<Bytes, hyper::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.waits_to_be_read = false;
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let next = ready!(rest.poll_next_unpin(cx));
+        let this = &mut *self;
+        this.waits_to_be_read = false;
+        let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
+        let Poll::Ready(next) = rest.poll_next_unpin(cx) else {
+            this.turn.iter_mut().for_each(Turn::pass_to_client);
+            return Poll::Pending;
+        };
+        this.turn.iter().for_each(Turn::pass_to_server);
         match &next {
-            Some(Ok(data)) => self.tally.note_received(data.len()),
-            Some(Err(_)) | None => self.rest = None,
+            Some(Ok(data)) => this.tally.note_received(data.len()),
+            Some(Err(_)) | None => this.rest = None,
         }
         Poll::Ready(next)
     }
@@ -137,11 +146,12 @@ pub(super) fn blob_bytes(encoding: Encoding, length_bytes: Option<u64>) -> u64 {
 pub(super) async fn hold(
     shared: &Shared,
     needed_bytes: u64,
-    request: CacheRequest,
+    mut request: CacheRequest,
 ) -> Result<(Arc<Hold>, UntrustedStream), BudgetError> {
     let announced_bytes = length_bytes(request.headers()).unwrap_or(0).min(needed_bytes);
     shared.budget.check_fits(announced_bytes)?;
-    let hold = shared.budget.hold(needed_bytes).await?;
+    let hold = shared.budget.hold(Peer::of(request.extensions()), needed_bytes).await?;
+    request.body_mut().turn = Some(Turn::of(Arc::clone(&hold)));
     Ok((hold, chunks(request)))
 }
 

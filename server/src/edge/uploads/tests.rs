@@ -28,7 +28,7 @@ impl Fixture {
     /// Begins an upload that holds so much; what its store has seen comes when it ends.
     async fn begin(&self, number: u64, held_bytes: u64) -> (Lease, oneshot::Receiver<Vec<u8>>) {
         let (seen, sight) = oneshot::channel();
-        let hold = self.budget.hold(held_bytes).await.unwrap();
+        let hold = self.budget.hold(None, held_bytes).await.unwrap();
         let lease = self.uploads.begin(name(number), hold, |mut arriving| async move {
             let mut whole = Vec::new();
             while let Some(chunk) = arriving.next().await {
@@ -153,7 +153,7 @@ async fn an_upload_that_begins_anew_replaces_the_one_before() {
 async fn a_connection_lost_while_the_store_ends_loses_nothing() {
     let fixture = Fixture::new();
     let (go, gone) = oneshot::channel::<()>();
-    let hold = fixture.budget.nothing();
+    let hold = fixture.budget.nothing(None);
     let lease = fixture.uploads.begin(name(1), hold, |mut arriving| async move {
         while arriving.next().await.is_some() {}
         gone.await.unwrap();
@@ -173,10 +173,11 @@ async fn a_connection_lost_while_the_store_ends_loses_nothing() {
 #[tokio::test]
 async fn what_the_store_says_early_is_the_outcome() {
     let fixture = Fixture::new();
-    let lease = fixture.uploads.begin(name(1), fixture.budget.nothing(), |arriving| async move {
-        drop(arriving);
-        Err(StoreError::ShuttingDown)
-    });
+    let lease =
+        fixture.uploads.begin(name(1), fixture.budget.nothing(None), |arriving| async move {
+            drop(arriving);
+            Err(StoreError::ShuttingDown)
+        });
     tokio::task::yield_now().await;
     assert_eq!(lease.feed(Bytes::from_static(b"abc")).await, Ok(Fed::Enough));
     assert!(matches!(lease.finish().await, Ok(Err(StoreError::ShuttingDown))));
