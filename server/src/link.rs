@@ -9,6 +9,7 @@ use futures_util::task::AtomicWaker;
 #[derive(Debug, Default)]
 pub struct Link {
     moved_bytes: AtomicU64,
+    asked: AtomicBool,
     cut: AtomicBool,
     task: AtomicWaker,
 }
@@ -22,6 +23,16 @@ impl Link {
     /// Bytes in both directions since the connection began, less what TLS adds.
     pub(crate) fn moved_bytes(&self) -> u64 {
         self.moved_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a request has come.
+    pub(crate) fn note_asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a request has come, all of its head.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Has the connection closed, soon and whatever is on its way. Whether nobody had before.

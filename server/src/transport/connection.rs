@@ -1,7 +1,7 @@
 //! One connection, by TLS where that is set up: HTTP/1.1 or HTTP/2, told apart by the first bytes.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -50,6 +50,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
 /// Finds HTTP/2 clients that are gone without a word.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_mins(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a drain leaves to the head of a first request that has not come whole, or to the farewell of who asked nothing.
+const UNASKED_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection was closed for the others' sake (`edge/stalls.rs`).
 #[derive(Debug, thiserror::Error)]
@@ -179,18 +181,32 @@ where
         response.map(|body| Noted::new(body, outgoing.clone()))
     };
     let service = WithPeer::new(service, Arc::clone(&peer)).map_response(noted);
-    let service = Called(RefCell::new(service));
+    let service = Called { service: RefCell::new(service), peer: Arc::clone(&peer) };
     let mut connection = pin!(manner.builder.serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = drained(connection.as_mut(), &outlet, &peer.link) => return ended,
         () = manner.draining.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    drained(connection.as_mut(), &outlet, &peer.link).await
+    tokio::select! {
+        ended = drained(connection.as_mut(), &outlet, &peer.link) => ended,
+        () = unasked(&peer.link) => Ok(()),
+    }
+}
+
+/// Ends where nothing is asked for a time; a connection that has asked ends by itself.
+async fn unasked(link: &Link) {
+    time::sleep(UNASKED_TIMEOUT).await;
+    if link.has_asked() {
+        pending::<()>().await;
+    }
 }
 
 /// A service as hyper calls it. Others clone theirs for each request, to wait until the clone is ready; ours always are.
 /// Never borrowed twice: a `RefCell` is used by one thread at a time, and a call, which only makes its future, does not call again.
-struct Called<S>(RefCell<S>);
+struct Called<S> {
+    service: RefCell<S>,
+    peer: Arc<Peer>,
+}
 
 impl<S: tower_service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>>
     for Called<S>
@@ -200,7 +216,8 @@ impl<S: tower_service::Service<Request<Incoming>>> hyper::service::Service<Reque
     type Future = S::Future;
 
     fn call(&self, request: Request<Incoming>) -> S::Future {
-        self.0.borrow_mut().call(request)
+        self.peer.link.note_asked();
+        self.service.borrow_mut().call(request)
     }
 }
 

@@ -1,10 +1,13 @@
 //! The drain that SIGTERM begins, and the admin port.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use larder_testkit::TestServer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -34,7 +37,7 @@ async fn an_upload_in_flight_finishes_while_the_server_drains() {
     let mut client = server.byte_stream();
     let upload = client.write(Box::pin(sent));
     let drain = async {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
         server.begin_drain();
         let next = watch.message().await.expect("an answer").expect("a status");
         assert_eq!(next.status(), ServingStatus::NotServing);
@@ -46,6 +49,28 @@ async fn an_upload_in_flight_finishes_while_the_server_drains() {
     let (written, ()) = tokio::join!(upload, drain);
     assert_eq!(written.expect("stored").into_inner().committed_size, 3_000_000);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn half_a_head_does_not_hold_up_a_drain() {
+    let server = TestServer::start_with(&[("drain_timeout", "60s")]).await;
+    let mut halves = Vec::new();
+    for asks_before in [false, true] {
+        let mut stream = TcpStream::connect(server.address()).await.expect("it listens");
+        if asks_before {
+            let whole = b"GET /cas/ HTTP/1.1\r\nhost: larder\r\n\r\n";
+            stream.write_all(whole).await.expect("it is read");
+            let mut answer = [0; 1 << 10];
+            assert!(stream.read(&mut answer).await.expect("an answer") > 0);
+        }
+        stream.write_all(b"GET /cas/ HTT").await.expect("it is read");
+        halves.push(stream);
+    }
+    // Until they have been read.
+    sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
