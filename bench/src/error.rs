@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use larder_protos::rpc::CODE_NAMES;
 use thiserror::Error;
 
 use crate::scenario::Kind;
@@ -35,31 +36,12 @@ pub(crate) enum CallError {
     Decode(#[from] prost::DecodeError),
 }
 
-/// A code of gRPC as its documentation names it. Source: grpc/doc/statuscodes.md.
+/// A code of gRPC as its documentation names it, or its number.
 struct CodeName(i32);
 
 impl fmt::Display for CodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [&str; 17] = [
-            "OK",
-            "CANCELLED",
-            "UNKNOWN",
-            "INVALID_ARGUMENT",
-            "DEADLINE_EXCEEDED",
-            "NOT_FOUND",
-            "ALREADY_EXISTS",
-            "PERMISSION_DENIED",
-            "RESOURCE_EXHAUSTED",
-            "FAILED_PRECONDITION",
-            "ABORTED",
-            "OUT_OF_RANGE",
-            "UNIMPLEMENTED",
-            "INTERNAL",
-            "UNAVAILABLE",
-            "DATA_LOSS",
-            "UNAUTHENTICATED",
-        ];
-        match usize::try_from(self.0).ok().and_then(|code| NAMES.get(code)) {
+        match usize::try_from(self.0).ok().and_then(|code| CODE_NAMES.get(code)) {
             Some(name) => f.write_str(name),
             None => write!(f, "status {}", self.0),
         }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder_disk::Histogram;
+use larder_protos::rpc::CODE_NAMES;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use tonic::Code;
@@ -36,34 +37,13 @@ const BUCKETS_MICROS: &[u64] = &[
     120_000_000,
 ];
 
-/// The labels, at the code's number.
-const CODE_LABELS: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
-
 /// How much calls moved, of which what a call may take depends: the larger of what came and what went.
 const SIZES: [(&str, u64); 4] =
     [("small", 64 << 10), ("medium", 1 << 20), ("large", 16 << 20), ("huge", u64::MAX)];
 
 /// The code as metrics and reports have it.
 pub(crate) fn code_label(code: Code) -> &'static str {
-    CODE_LABELS[code as usize]
+    CODE_NAMES[code as usize]
 }
 
 /// How many calls, by whom, with which outcome, how long they took, and how many bytes they moved.
@@ -77,7 +57,7 @@ pub struct RpcMetrics {
 struct MethodMetrics {
     begun: AtomicU64,
     /// By tool.
-    codes: [[AtomicU64; CODE_LABELS.len()]; Tool::COUNT],
+    codes: [[AtomicU64; CODE_NAMES.len()]; Tool::COUNT],
     first_byte: Histogram,
     /// By size.
     last_byte: [Histogram; SIZES.len()],
@@ -102,7 +82,7 @@ impl Default for MethodMetrics {
     fn default() -> Self {
         Self {
             begun: AtomicU64::default(),
-            codes: <[[AtomicU64; CODE_LABELS.len()]; Tool::COUNT]>::default(),
+            codes: <[[AtomicU64; CODE_NAMES.len()]; Tool::COUNT]>::default(),
             first_byte: Histogram::new(BUCKETS_MICROS),
             last_byte: array::from_fn(|_| Histogram::new(BUCKETS_MICROS)),
             received_bytes: AtomicU64::default(),
@@ -151,7 +131,7 @@ impl RpcMetrics {
 
     fn encode_counts(&self, exposition: &mut Exposition<'_, '_>) -> fmt::Result {
         let of_method = self.called().flat_map(|(method, metrics)| {
-            CODE_LABELS.iter().enumerate().map(move |(code, label)| {
+            CODE_NAMES.iter().enumerate().map(move |(code, label)| {
                 let count = metrics.codes.iter().map(|codes| read(&codes[code])).sum::<u64>();
                 ([("method", method), ("code", *label)], count)
             })
@@ -165,7 +145,7 @@ impl RpcMetrics {
         let of_tool = self.called().flat_map(|(method, metrics)| {
             Tool::all().zip(&metrics.codes).flat_map(move |(tool, codes)| {
                 let labels = move |code| [("tool", tool.label()), ("method", method), code];
-                CODE_LABELS
+                CODE_NAMES
                     .iter()
                     .zip(codes)
                     .map(move |(code, count)| (labels(("code", *code)), read(count)))
