@@ -134,7 +134,7 @@ impl Access {
 
     pub(super) fn judge<B>(&self, request: &Request<B>, need: Need) -> Verdict {
         let Need::Role(need) = need else { return Verdict::Granted(Granted::default()) };
-        let peer = request.extensions().get::<Arc<Peer>>();
+        let peer = Peer::of(request.extensions());
         let Some(asked) = &self.asked else {
             // What only an admin may do needs somebody on this machine.
             let is_local = peer.is_some_and(|peer| peer.is_local());

@@ -148,7 +148,7 @@ where
     R: HttpBody<Data: Send, Error: Send> + Send + Unpin + 'static,
 {
     access.refusals().count(refusal);
-    refusal.log(request.extensions().get::<Arc<Peer>>());
+    refusal.log(Peer::of(request.extensions()));
     let response = if is_grpc(&request) { refusal.grpc() } else { refusal.http() };
     access.discard(request.into_body());
     response

@@ -37,7 +37,7 @@ impl<S: Sync> FromRequestParts<S> for Orderer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let name = parts.extensions.get::<Granted>().and_then(|granted| granted.admin.clone());
-        let address = parts.extensions.get::<Arc<Peer>>().and_then(|peer| peer.address);
+        let address = Peer::of(&parts.extensions).and_then(|peer| peer.address);
         Ok(Self { name, address })
     }
 }

@@ -22,8 +22,8 @@ pub struct Peer {
 
 impl Peer {
     /// Of a request; `None` where it came over no connection.
-    pub(crate) fn of(extensions: &Extensions) -> Option<Arc<Self>> {
-        extensions.get::<Arc<Self>>().cloned()
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Arc<Self>> {
+        extensions.get()
     }
 
     /// Whether it is on this machine.

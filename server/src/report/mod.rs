@@ -75,7 +75,7 @@ impl Report {
             Some((span, trace_id)) => (Some(span), trace_id),
             None => (None, parent.map(|parent| parent.trace_id)),
         };
-        let peer = request.extensions().get::<Arc<Peer>>().cloned();
+        let peer = Peer::of(request.extensions()).cloned();
         let about = Arc::<About>::default();
         request.extensions_mut().insert(Arc::clone(&about));
         Self { reports: Arc::clone(reports), about, peer, trace_id, span }

@@ -133,7 +133,7 @@ pub(super) async fn admit(
             None => break (0, 0),
         }
     };
-    let hold = budget.nothing(Peer::of(&head.extensions));
+    let hold = budget.nothing(Peer::of(&head.extensions).cloned());
     if let Err(error) = hold.cover_unread(needed_bytes, unread_bytes).await {
         return Err((grpc_status(error), rest));
     }

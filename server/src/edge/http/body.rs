@@ -150,7 +150,7 @@ pub(super) async fn hold(
 ) -> Result<(Arc<Hold>, UntrustedStream), BudgetError> {
     let announced_bytes = length_bytes(request.headers()).unwrap_or(0).min(needed_bytes);
     shared.budget.check_fits(announced_bytes)?;
-    let hold = shared.budget.hold(Peer::of(request.extensions()), needed_bytes).await?;
+    let hold = shared.budget.hold(Peer::of(request.extensions()).cloned(), needed_bytes).await?;
     request.body_mut().turn = Some(Turn::of(Arc::clone(&hold)));
     Ok((hold, chunks(request)))
 }

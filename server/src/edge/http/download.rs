@@ -86,7 +86,8 @@ pub(super) async fn blob_of(
         _ if takes_zstd => download_bytes(size_bytes) + encoded_bytes(size_bytes),
         _ => download_bytes(size_bytes),
     };
-    let hold = match shared.budget.hold(Peer::of(request.extensions()), needed_bytes).await {
+    let hold = match shared.budget.hold(Peer::of(request.extensions()).cloned(), needed_bytes).await
+    {
         Ok(hold) => hold,
         Err(error) => return refusal(error),
     };
@@ -117,7 +118,7 @@ pub(super) async fn action_result(target: &Target<'_>, request: &CacheRequest) -
         return not_acceptable();
     }
     let key = target.partition.action(target.hash);
-    let hold = target.shared.budget.nothing(Peer::of(request.extensions()));
+    let hold = target.shared.budget.nothing(Peer::of(request.extensions()).cloned());
     let cx = RequestCx::raw_within(RequestMemory::counted_by(Arc::<Hold>::clone(&hold)));
     let found = target.shared.actions.get(&cx, &key).await;
     if let Ok(found) = &found {
