@@ -28,8 +28,8 @@ const STEP_RECORDS: usize = 256;
 /// What a purge removes: what fits all that is said.
 #[derive(Clone, Debug, Default)]
 pub struct PurgeRule {
-    /// Of this keyspace alone.
-    pub keyspace: Option<Keyspace>,
+    /// Of one of these keyspaces.
+    pub keyspaces: Option<Vec<Keyspace>>,
     /// Of this kind alone.
     pub kind: Option<RecordKind>,
     /// Not asked for during this time, to the second.
@@ -114,7 +114,10 @@ impl Engine {
         let fits = |number: u16| {
             partitions.get(number).is_some_and(|partition| {
                 rule.kind.is_none_or(|kind| kind == partition.kind)
-                    && rule.keyspace.as_ref().is_none_or(|name| *name == partition.keyspace)
+                    && rule
+                        .keyspaces
+                        .as_ref()
+                        .is_none_or(|names| names.contains(&partition.keyspace))
             })
         };
         (0..partitions.count()).map(fits).collect()

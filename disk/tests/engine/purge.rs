@@ -9,8 +9,8 @@ use tempfile::tempdir;
 use crate::random::Random;
 use crate::sim_disk::{Plan, PowerCut, SimDisk};
 use crate::support::{
-    action_key, blob_files, get, noise, open, open_with, open_without_index, options, pack_files,
-    put, put_blob, put_large,
+    action_key, blob_files, get, keyspace, noise, open, open_with, open_without_index, options,
+    pack_files, put, put_blob, put_large,
 };
 
 fn other_key(content: &[u8]) -> RecordKey {
@@ -29,8 +29,8 @@ fn what_a_rule_names_is_gone_after_a_restart_too() {
     let other = other_key(b"of another keyspace");
     put(&engine, &other, b"of another keyspace").unwrap();
 
-    let keyspace = Some(Keyspace::new("").unwrap());
-    let rule = PurgeRule { keyspace, kind: Some(RecordKind::Blob), unused_for: None };
+    let keyspaces = Some(vec![keyspace()]);
+    let rule = PurgeRule { keyspaces, kind: Some(RecordKind::Blob), unused_for: None };
     let mut steps = 0;
     let purged = engine.purge(&rule, &mut |_| {
         steps += 1;
@@ -121,6 +121,24 @@ fn what_is_purged_stays_gone_when_the_power_fails_amid_the_next_purge() {
 }
 
 #[test]
+fn a_rule_may_name_several_keyspaces() {
+    let dir = tempdir().unwrap();
+    let engine = open(dir.path());
+    let in_keyspace = |name: &str| {
+        let keyspace = Keyspace::new(name).unwrap();
+        let digest = Digest::of(DigestFunction::Sha256, b"the same in all");
+        let key = RecordKey::blob(&keyspace, &digest);
+        put(&engine, &key, b"the same in all").unwrap();
+        (keyspace, key)
+    };
+    let [(one, key), (other, other_key), (_, kept)] = ["one", "other", "kept"].map(in_keyspace);
+    let rule = PurgeRule { keyspaces: Some(vec![one, other]), ..PurgeRule::default() };
+    let purged = engine.purge(&rule, &mut |_| GoOn::Yes).unwrap();
+    assert_eq!((purged.seen_records, purged.records), (3, 2));
+    assert_eq!([key, other_key, kept].map(|key| engine.contains(&key)), [false, false, true]);
+}
+
+#[test]
 fn of_a_pack_that_is_mostly_purged_the_rest_stays() {
     let dir = tempdir().unwrap();
     let mut options = options(dir.path());
@@ -141,7 +159,7 @@ fn of_a_pack_that_is_mostly_purged_the_rest_stays() {
         pack_files(dir.path()).into_iter().map(|path| path.metadata().unwrap().len()).sum::<u64>()
     };
     let before = files();
-    let rule = PurgeRule { keyspace: Some(Keyspace::new("").unwrap()), ..PurgeRule::default() };
+    let rule = PurgeRule { keyspaces: Some(vec![keyspace()]), ..PurgeRule::default() };
     engine.purge(&rule, &mut |_| GoOn::Yes).unwrap();
     // Of the first five megabytes half a megabyte is left; what is half dead waits for the limit.
     assert!(files() < before - 4_000_000, "{} B of {before} B", files());

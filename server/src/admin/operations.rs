@@ -125,7 +125,7 @@ pub struct Operations {
 /// What a purge is about, checked.
 enum Purge {
     Named { keyspace: Keyspace, hashes: Vec<Hash> },
-    Rules(Vec<PurgeRule>),
+    Rule(PurgeRule),
 }
 
 impl PurgeOrder {
@@ -164,14 +164,14 @@ impl PurgeOrder {
             let keyspaces = instance_keyspaces(&InstanceName::parse(instance)?);
             // Blobs, which all instances share, are in the keyspace of the action results of the one without a name.
             let kind = Some(RecordKind::ActionResult);
-            let rule = |keyspace| PurgeRule { keyspace: Some(keyspace), kind, unused_for };
-            return Ok(Purge::Rules(keyspaces.into_iter().map(rule).collect()));
+            return Ok(Purge::Rule(PurgeRule { keyspaces: Some(keyspaces), kind, unused_for }));
         }
         let is_said = keyspace.is_some() || kind.is_some() || unused_for.is_some();
         if is_said == self.everything {
             return Err(OrderError::Nothing);
         }
-        Ok(Purge::Rules(vec![PurgeRule { keyspace, kind, unused_for }]))
+        let keyspaces = keyspace.map(|keyspace| vec![keyspace]);
+        Ok(Purge::Rule(PurgeRule { keyspaces, kind, unused_for }))
     }
 }
 
@@ -204,7 +204,7 @@ impl Operations {
         );
         Ok(self.carry_out("purge", by, place, move |operations, steps| match purge {
             Purge::Named { keyspace, hashes } => operations.purge_named(&keyspace, &hashes),
-            Purge::Rules(rules) => operations.purge_rules(&rules, steps),
+            Purge::Rule(rule) => operations.purge_rule(&rule, steps),
         }))
     }
 
@@ -311,36 +311,20 @@ impl Operations {
         Ok(step)
     }
 
-    /// One rule after the other, each of which looks at all records.
-    fn purge_rules(
-        &self,
-        rules: &[PurgeRule],
-        steps: &mpsc::Sender<Step>,
-    ) -> Result<Step, StoreError> {
+    fn purge_rule(&self, rule: &PurgeRule, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
         let engine = self.stacks.engine();
-        let total = engine.usage().records * rules.len() as u64;
-        let mut sum = Step { state: "running", ..Step::default() };
-        for rule in rules {
-            let so_far = sum.clone();
-            let mut go_on = GoOn::Yes;
-            let with = |purged: Purged| Step {
-                done: so_far.done + purged.seen_records,
-                total: total.max(so_far.done + purged.seen_records),
-                records: so_far.records + purged.records,
-                bytes: so_far.bytes + purged.bytes,
-                skipped_records: so_far.skipped_records + purged.skipped_records,
-                ..so_far.clone()
-            };
-            let purged = engine.purge(rule, &mut |purged| {
-                go_on = tell(steps, with(purged));
-                go_on
-            })?;
-            sum = with(purged);
-            if go_on == GoOn::No {
-                break;
-            }
-        }
-        Ok(Step { state: "done", total: sum.done, ..sum })
+        let total = engine.usage().records;
+        let step = |state, purged: Purged| Step {
+            state,
+            done: purged.seen_records,
+            total: total.max(purged.seen_records),
+            records: purged.records,
+            bytes: purged.bytes,
+            skipped_records: purged.skipped_records,
+            error: None,
+        };
+        let purged = engine.purge(rule, &mut |purged| tell(steps, step("running", purged)))?;
+        Ok(Step { total: purged.seen_records, ..step("done", purged) })
     }
 
     fn shrink(&self, to_bytes: u64, steps: &mpsc::Sender<Step>) -> Result<Step, StoreError> {
