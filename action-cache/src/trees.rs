@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder_cas::{
     BlobKey, BlobStore, ByteRange, HotCache, HotStats, HotValue, Keyspace, MemoryLoan, Removals,
-    RequestCx, StoreError, blocking,
+    RequestCx, StoreError, blocking, decoding_bytes,
 };
 use larder_protos::bounded::{Bounded, Field, Limit, Shape};
 use larder_protos::{Digest, DigestFunction, bounded, reapi};
@@ -234,7 +234,8 @@ fn size_of_message(digest: &Digest) -> usize {
 
 /// What reading the message takes. One that is too large is not read.
 fn memory_of_message(digest: &Digest) -> u64 {
-    digest.size_bytes().min(MAX_MESSAGE_BYTES) * MEMORY_A_MESSAGE_BYTE
+    let size_bytes = digest.size_bytes();
+    size_bytes.min(MAX_MESSAGE_BYTES) * MEMORY_A_MESSAGE_BYTE + decoding_bytes(size_bytes)
 }
 
 impl fmt::Debug for Trees {

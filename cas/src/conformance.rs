@@ -121,7 +121,8 @@ impl Case {
     }
 
     async fn zstd_goes_in_and_comes_out(&self) {
-        for blob in SIZES_BYTES.map(|size| sample(size + 3)) {
+        let monotonous = SIZES_BYTES.map(|size| Bytes::from(vec![b'z'; size]));
+        for blob in SIZES_BYTES.map(|size| sample(size + 3)).into_iter().chain(monotonous) {
             let key = self.key(&blob);
             let frame = zstd_codec::encode(&blob, 1);
             let untrusted = UntrustedPayload::from_bytes(Encoding::Zstd, frame);
@@ -132,6 +133,10 @@ impl Case {
             let got = self.get(&RequestCx::RAW_OR_ZSTD, &key, ByteRange::ALL).await;
             let got = got.expect("present").into_raw().into_bytes(u64::MAX).await;
             assert!(got.expect("good zstd") == blob, "{}: {key} changed", self.name);
+            let last = ByteRange::from_offset(blob.len() as u64 - 1);
+            let got = self.get(&RequestCx::RAW, &key, last).await.expect("present");
+            let got = got.into_bytes(u64::MAX).await.expect("a good stream");
+            assert!(got == blob.slice(blob.len() - 1..), "{}: the end of {key}", self.name);
         }
     }
 

@@ -132,7 +132,7 @@ impl BlobStore for DiskTier {
             if self.engine.contains(&record_key) {
                 return Ok(PutOutcome::AlreadyPresent);
             }
-            return upload(&self.engine, record_key, payload.into_raw().into_stream()).await;
+            return upload(&self.engine, record_key, payload).await;
         };
         let engine = Arc::clone(&self.engine);
         let work_bytes = match encoding {

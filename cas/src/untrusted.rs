@@ -8,9 +8,9 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_protos::{Digest, DigestFunction, DigestHasher};
 
-use crate::blocking;
 use crate::zstd_codec::{self, DecodeError};
 use crate::{Encoding, Payload, PayloadStream, StoreError};
+use crate::{blocking, kept_zstd};
 
 /// Chunks as they come from outside. An error is the edge's own, see [`StoreError::UploadBrokeOff`]; a [`StoreError`] is
 /// passed on as it is, since then the fault is not the caller's.
@@ -18,7 +18,7 @@ pub type UntrustedStream =
     Pin<Box<dyn Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send>>;
 
 /// Blobs up to this size are verified whole, in memory, before any store sees them; larger ones as they stream.
-const IN_MEMORY_BYTES: u64 = 1024 * 1024;
+pub(crate) const IN_MEMORY_BYTES: u64 = 1024 * 1024;
 
 /// What of a stream is gathered to be hashed in one go: long enough to be worth the way to the blocking pool and back.
 const HASHED_AT_ONCE_BYTES: u64 = 256 * 1024;
@@ -72,18 +72,22 @@ impl UntrustedPayload {
             }
             (Encoding::Zstd, Body::Bytes(bytes)) if small => verify_zstd(digest, bytes).await,
             (Encoding::Raw, Body::Stream(chunks)) => {
-                payload_of(digest, own_errors(digest, chunks), small).await
+                let raw = own_errors(digest, chunks);
+                if small {
+                    return verify_raw(digest, collect(digest, raw).await?).await;
+                }
+                let verified = verify_stream(digest, raw);
+                Ok(Payload::from_trusted_stream(digest.size_bytes(), Encoding::Raw, verified))
             }
             (Encoding::Zstd, Body::Stream(chunks)) if small => {
                 let encoded = collect_encoded(digest, own_errors(digest, chunks)).await?;
                 verify_zstd(digest, encoded).await
             }
             (Encoding::Zstd, Body::Bytes(bytes)) => {
-                let chunks = stream::iter([Ok(bytes)]).boxed();
-                payload_of(digest, decoded(digest, chunks), small).await
+                verify_large_zstd(digest, stream::iter([Ok(bytes)]).boxed()).await
             }
             (Encoding::Zstd, Body::Stream(chunks)) => {
-                payload_of(digest, decoded(digest, own_errors(digest, chunks)), small).await
+                verify_large_zstd(digest, own_errors(digest, chunks)).await
             }
         }
     }
@@ -100,21 +104,20 @@ fn own_errors(digest: Digest, chunks: UntrustedStream) -> PayloadStream {
     chunks.map_err(own).boxed()
 }
 
-fn decoded(digest: Digest, encoded: PayloadStream) -> PayloadStream {
-    zstd_codec::decode_with(encoded, malformed_zstd(digest)).boxed()
-}
-
-async fn payload_of(
+/// Keeps the stream as it came where that is worth it; its decoded bytes otherwise.
+async fn verify_large_zstd(
     digest: Digest,
-    raw: PayloadStream,
-    small: bool,
+    mut encoded: PayloadStream,
 ) -> Result<Payload, StoreError> {
-    if small {
-        verify_raw(digest, collect(digest, raw).await?).await
+    let (beginning, is_kept) = kept_zstd::look(&digest, &mut encoded).await?;
+    let encoded = stream_of(beginning).chain(encoded).boxed();
+    let (encoding, verified) = if is_kept {
+        (Encoding::Zstd, kept_zstd::verify_kept(digest, encoded))
     } else {
-        let verified = verify_stream(digest, raw);
-        Ok(Payload::from_trusted_stream(digest.size_bytes(), Encoding::Raw, verified))
-    }
+        let raw = zstd_codec::decode_with(encoded, malformed_zstd(digest)).boxed();
+        (Encoding::Raw, verify_stream(digest, raw))
+    };
+    Ok(Payload::from_trusted_stream(digest.size_bytes(), encoding, verified))
 }
 
 async fn collect(digest: Digest, raw: PayloadStream) -> Result<Bytes, StoreError> {
@@ -238,11 +241,11 @@ async fn next_chunks(
     Ok(chunks)
 }
 
-fn malformed_zstd(digest: Digest) -> impl Fn(&'static str) -> StoreError + Send {
+pub(crate) fn malformed_zstd(digest: Digest) -> impl Fn(&'static str) -> StoreError + Send {
     move |reason| StoreError::MalformedZstd { hash: *digest.hash(), reason }
 }
 
-fn check_size(digest: &Digest, actual_bytes: u64) -> Result<(), StoreError> {
+pub(crate) fn check_size(digest: &Digest, actual_bytes: u64) -> Result<(), StoreError> {
     match actual_bytes.cmp(&digest.size_bytes()) {
         std::cmp::Ordering::Less => Err(StoreError::TooShort { digest: *digest, actual_bytes }),
         std::cmp::Ordering::Equal => Ok(()),
@@ -250,7 +253,7 @@ fn check_size(digest: &Digest, actual_bytes: u64) -> Result<(), StoreError> {
     }
 }
 
-fn check_digest(expected: Digest, actual: Digest) -> Result<(), StoreError> {
+pub(crate) fn check_digest(expected: Digest, actual: Digest) -> Result<(), StoreError> {
     if actual == expected { Ok(()) } else { Err(StoreError::DigestMismatch { expected, actual }) }
 }
 

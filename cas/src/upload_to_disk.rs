@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use larder_disk::{DiskError, Engine, PutOutcome, RecordKey, RecordWriter};
+use larder_disk::{DiskError, Encoding, Engine, PutOutcome, RecordKey, RecordWriter};
 
-use crate::{PayloadStream, StoreError, blocking};
+use crate::{Payload, PayloadStream, StoreError, blocking};
 
 /// How much is gathered before it goes to the blocking pool: enough to make the trip worth it, and with the part being
 /// written and the part arriving no more than a few megabytes an upload.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Writes `chunks` as the record of `key`. Dropping the future, or an error in the stream, leaves nothing behind.
+/// Writes `payload` as the record of `key`. Dropping the future, or an error in the stream, leaves nothing behind.
 pub(crate) async fn upload(
     engine: &Arc<Engine>,
     key: RecordKey,
-    mut chunks: PayloadStream,
+    payload: Payload,
 ) -> Result<PutOutcome, StoreError> {
     let engine = Arc::clone(engine);
-    let mut writer = blocking::run(move || engine.create(&key)).await??;
+    let create = match payload.encoding() {
+        Encoding::Raw => Engine::create,
+        Encoding::Zstd => Engine::create_stream,
+    };
+    let mut chunks = payload.into_stream();
+    let mut writer = blocking::run(move || create(&engine, &key)).await??;
     let mut arriving = next_batch(&mut chunks).await?;
     while !arriving.is_empty() {
         let write = blocking::run(move || write_batch(writer, arriving));

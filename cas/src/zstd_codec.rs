@@ -6,18 +6,17 @@
 
 use std::cell::RefCell;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, zstd_sys};
+pub use larder_disk::MAX_WINDOW_LOG;
+use larder_disk::ZstdDecoder;
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, InBuffer, OutBuffer, zstd_sys};
 
 use crate::{PayloadStream, StoreError, blocking};
 
 /// The most bytes that one step of a decoder or an encoder puts out.
 pub const CHUNK_BYTES: usize = 128 * 1024;
-
-/// RFC 8878 asks decoders to support 8 MiB; clients that ask for more are refused.
-pub const MAX_WINDOW_LOG: u32 = 23;
 
 /// What a data frame begins with.
 const DATA_FRAME: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
@@ -42,16 +41,18 @@ where
     S: Stream<Item = Result<Bytes, StoreError>> + Send + Unpin,
     F: Fn(&'static str) -> StoreError + Send,
 {
-    let state = (input, Decoder::new(), Bytes::new(), malformed);
+    let state = (input, ZstdDecoder::default(), Bytes::new(), malformed);
     stream::try_unfold(state, async |(mut input, mut decoder, mut chunk, malformed)| {
         loop {
-            let decoded = decoder.step(&mut chunk).map_err(&malformed)?;
+            let decoded = decoder.step(&mut chunk, CHUNK_BYTES).map_err(&malformed)?;
             if !decoded.is_empty() {
                 return Ok(Some((decoded, (input, decoder, chunk, malformed))));
             }
             match input.try_next().await? {
                 Some(next) => chunk = next,
-                None if decoder.within_frame => return Err(malformed("it ends within a frame")),
+                None if decoder.is_within_frame() => {
+                    return Err(malformed("it ends within a frame"));
+                }
                 None => return Ok(None),
             }
         }
@@ -167,7 +168,7 @@ pub(crate) fn is_one_plain_frame(encoded: &[u8]) -> bool {
 }
 
 /// The logarithm of the window that a data frame asks for, rounded down; `None` for other frames. RFC 8878, 3.1.1.1.
-fn window_log(frame: &[u8]) -> Option<u32> {
+pub(crate) fn window_log(frame: &[u8]) -> Option<u32> {
     let (magic, header) = frame.split_first_chunk::<4>()?;
     let (descriptor, header) = header.split_first()?;
     if *magic != DATA_FRAME {
@@ -181,50 +182,13 @@ fn window_log(frame: &[u8]) -> Option<u32> {
     header.first().map(|window| 10 + u32::from(window >> 3))
 }
 
-struct Decoder {
-    context: DCtx<'static>,
-    within_frame: bool,
-    more_to_flush: bool,
-}
-
-impl Decoder {
-    fn new() -> Self {
-        let mut context = DCtx::create();
-        context
-            .set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG))
-            .expect("the limit is within zstd's own");
-        Self { context, within_frame: false, more_to_flush: false }
-    }
-
-    /// Decodes some of `input`, taking what it used off its front. Nothing comes out once all is used.
-    fn step(&mut self, input: &mut Bytes) -> Result<Bytes, &'static str> {
-        let mut decoded = Vec::new();
-        while decoded.is_empty() && (!input.is_empty() || self.more_to_flush) {
-            decoded.reserve_exact(CHUNK_BYTES);
-            let mut source = InBuffer::around(input);
-            let mut sink = OutBuffer::around(&mut decoded);
-            let hint = self
-                .context
-                .decompress_stream(&mut sink, &mut source)
-                .map_err(zstd_safe::get_error_name)?;
-            let (taken, given) = (source.pos(), sink.pos());
-            self.more_to_flush = given == CHUNK_BYTES;
-            // Without progress the hint speaks of a next frame, which need not come.
-            if taken + given > 0 {
-                self.within_frame = hint != 0;
-            }
-            input.advance(taken);
-        }
-        Ok(decoded.into())
-    }
-}
-
-struct Encoder {
+/// Encodes one frame, piece by piece.
+pub(crate) struct Encoder {
     context: CCtx<'static>,
 }
 
 impl Encoder {
-    fn new(level: i32) -> Self {
+    pub(crate) fn new(level: i32) -> Self {
         let mut context = CCtx::create();
         context
             .set_parameter(CParameter::CompressionLevel(level))
@@ -232,11 +196,13 @@ impl Encoder {
         Self { context }
     }
 
-    fn encode(&mut self, raw: &[u8]) -> Bytes {
+    /// What is ready of the frame, which may be nothing, once `raw` was taken.
+    pub(crate) fn encode(&mut self, raw: &[u8]) -> Bytes {
         self.run(raw, zstd_sys::ZSTD_EndDirective::ZSTD_e_continue)
     }
 
-    fn finish(mut self) -> Bytes {
+    /// The rest of the frame.
+    pub(crate) fn finish(mut self) -> Bytes {
         self.run(&[], zstd_sys::ZSTD_EndDirective::ZSTD_e_end)
     }
 

@@ -56,6 +56,7 @@ impl BodyCheck {
         let mut hasher =
             named.then(|| DigestHasher::new(prologue.key.function(), prologue.logical_size_bytes));
         let mut at = body_at;
+        let (mut logical_bytes, mut is_whole) = (0, true);
         for (index, frame) in prologue.frames.iter().copied().enumerate() {
             match checksum(frame, window, at)? {
                 None => return Ok(Some(Rot::Short { frame: index })),
@@ -64,16 +65,24 @@ impl BodyCheck {
                 }
                 Some(_) => {}
             }
-            let mut logical_bytes = 0;
+            if index == 0 || !prologue.is_stream() {
+                self.decoder.reinit()?;
+                (logical_bytes, is_whole) = (0, true);
+            }
             let mut take = |bytes: &[u8]| {
                 logical_bytes += bytes.len() as u64;
                 if let Some(hasher) = &mut hasher {
                     hasher.update(bytes);
                 }
             };
-            let decodes = self.decode(prologue.encoding, frame, window, at, &mut take)?;
+            let decoded = self.decode(prologue.encoding, frame, window, at, &mut take)?;
+            let Some(ends) = decoded else { return Ok(Some(Rot::Decode { frame: index })) };
+            // What a stream leaves of its table stands for pieces of no bytes, behind its end.
+            is_whole = if frame.stored_bytes == 0 { is_whole } else { ends };
+            let goes_on = prologue.is_stream() && index + 1 < prologue.frames.len();
             let logical = frame_logical(prologue, index);
-            if !decodes || logical_bytes != logical.end - logical.start {
+            let has_all = is_whole && logical_bytes == logical.end - logical.start;
+            if !(goes_on || has_all) {
                 return Ok(Some(Rot::Decode { frame: index }));
             }
             at += u64::from(frame.stored_bytes);
@@ -83,7 +92,8 @@ impl BodyCheck {
         Ok(actual.filter(|actual| *actual != expected).map(|actual| Rot::Digest { actual }))
     }
 
-    /// Hands out the logical bytes of a frame; says whether there is nothing wrong with it.
+    /// Hands out the logical bytes of a frame, or of a piece of a stream. `None` when something is wrong with it; otherwise whether a
+    /// zstd frame ends with it.
     fn decode(
         &mut self,
         encoding: Encoding,
@@ -91,23 +101,22 @@ impl BodyCheck {
         window: &mut Window<'_>,
         at: u64,
         take: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<bool> {
-        let mut is_whole = true;
-        self.decoder.reinit()?;
+    ) -> io::Result<Option<bool>> {
+        let mut ends = true;
         for (at, length) in pieces(frame, at) {
             let piece = window.peek(at, length)?;
             if piece.len() < length {
-                return Ok(false);
+                return Ok(None);
             }
             match encoding {
                 Encoding::Raw => take(piece),
                 Encoding::Zstd => match self.decode_piece(piece, take) {
-                    Some(is_end) => is_whole = is_end,
-                    None => return Ok(false),
+                    Some(is_end) => ends = is_end,
+                    None => return Ok(None),
                 },
             }
         }
-        Ok(is_whole)
+        Ok(Some(ends))
     }
 
     /// `None` when zstd refuses; otherwise whether a zstd frame ends with the piece.

@@ -164,11 +164,24 @@ fn keep<T>(pool: &Mutex<Vec<T>>, context: T) {
 #[derive(Default, Debug)]
 pub(crate) struct Body {
     /// Decided by the first frame.
-    decided: Option<Encoding>,
+    decided: Option<Treatment>,
     pub(crate) frames: Vec<FrameEntry>,
 }
 
+/// What becomes of content on its way to the disk.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+enum Treatment {
+    Encode,
+    /// It stays as it came, in this encoding.
+    Keep(Encoding),
+}
+
 impl Body {
+    /// Of content that is to be stored as it comes.
+    pub(crate) fn kept(encoding: Encoding) -> Self {
+        Self { decided: Some(Treatment::Keep(encoding)), frames: Vec::new() }
+    }
+
     /// Encodes the next frame behind what `out` holds.
     pub(crate) fn push(
         &mut self,
@@ -178,18 +191,18 @@ impl Body {
     ) -> io::Result<()> {
         let start = out.len();
         if self.decided.is_none() && frame.len() <= STORED_PLAIN_BYTES {
-            self.decided = Some(Encoding::Raw);
+            self.decided = Some(Treatment::Keep(Encoding::Raw));
         }
-        if self.is_raw() {
+        if self.is_kept() {
             out.extend_from_slice(frame);
         } else {
             let stored = codec.compress(frame, out)?;
             if self.decided.is_none() && stored > frame.len() - frame.len() / LEAST_GAIN {
                 out.truncate(start);
                 out.extend_from_slice(frame);
-                self.decided = Some(Encoding::Raw);
+                self.decided = Some(Treatment::Keep(Encoding::Raw));
             } else {
-                self.decided = Some(Encoding::Zstd);
+                self.decided = Some(Treatment::Encode);
             }
         }
         self.note(&out[start..]);
@@ -197,13 +210,13 @@ impl Body {
     }
 
     fn push_encoded(&mut self, frame: &[u8], out: &mut Vec<u8>) {
-        self.decided = Some(Encoding::Zstd);
+        self.decided = Some(Treatment::Keep(Encoding::Zstd));
         out.extend_from_slice(frame);
         self.note(frame);
     }
 
-    /// The next frame of a raw body, which lies in `pieces` and is written from there.
-    pub(crate) fn note_raw(&mut self, pieces: &[IoSlice<'_>]) {
+    /// The next frame of a body that stays as it came, which lies in `pieces` and is written from there.
+    pub(crate) fn note_kept(&mut self, pieces: &[IoSlice<'_>]) {
         let checksum = |sum, piece: &IoSlice<'_>| crc32c::crc32c_append(sum, piece);
         self.note_frame(
             pieces.iter().map(|piece| piece.len()).sum(),
@@ -212,13 +225,17 @@ impl Body {
     }
 
     /// Whether it is decided that all is stored as it came.
-    pub(crate) fn is_raw(&self) -> bool {
-        self.decided == Some(Encoding::Raw)
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.decided, Some(Treatment::Keep(_)))
     }
 
     /// An empty body is raw.
     pub(crate) fn encoding(&self) -> Encoding {
-        self.decided.unwrap_or(Encoding::Raw)
+        match self.decided {
+            None => Encoding::Raw,
+            Some(Treatment::Keep(encoding)) => encoding,
+            Some(Treatment::Encode) => Encoding::Zstd,
+        }
     }
 
     fn note(&mut self, stored: &[u8]) {
@@ -231,8 +248,11 @@ impl Body {
     }
 }
 
-/// Which logical bytes frame `index` holds.
+/// Which logical bytes frame `index` holds; all of them where it is a piece of a stream.
 pub(crate) fn frame_logical(prologue: &Prologue, index: usize) -> Range<u64> {
+    if prologue.is_stream() {
+        return 0..prologue.logical_size_bytes;
+    }
     let start = prologue.frame_size_bytes() * index as u64;
     start..(start + prologue.frame_size_bytes()).min(prologue.logical_size_bytes)
 }

@@ -25,7 +25,7 @@ use crate::prepared::{Prepared, Wake};
 use crate::prologue::{Encoding, SIZE_LIMIT_BYTES};
 use crate::queue::{BoundedQueue, Popped};
 use crate::reader::{Accepts, Opened, RecordReader};
-use crate::record_writer::RecordWriter;
+use crate::record_writer::{RecordWriter, Written};
 use crate::recovery::{Recovered, recover};
 use crate::scrub::Scrub;
 use crate::usage::Usage;
@@ -271,11 +271,22 @@ impl Engine {
 
     /// Begins a large blob, which gets a file of its own. Blocks.
     pub fn create(&self, key: &RecordKey) -> Result<RecordWriter, DiskError> {
+        self.begin(key, Written::Plain)
+    }
+
+    /// The same for a blob that comes as a zstd stream of at most [`stream_limit_bytes`](crate::stream_limit_bytes), which the caller
+    /// decodes and verifies meanwhile, and which is stored as it is. Who reads a part of it, or plain bytes, decodes all that
+    /// is before, and takes memory for the largest window that its frames ask for, 8 MiB at most.
+    pub fn create_stream(&self, key: &RecordKey) -> Result<RecordWriter, DiskError> {
+        self.begin(key, Written::ZstdStream)
+    }
+
+    fn begin(&self, key: &RecordKey, written: Written) -> Result<RecordWriter, DiskError> {
         let Some(size_bytes) = key.expected_size_bytes() else {
             return Err(DiskError::NotABlob { key: key.clone() });
         };
         check_size(key, size_bytes, self.options.max_size_bytes)?;
-        RecordWriter::create(self.context.clone(), key, size_bytes)
+        RecordWriter::create(self.context.clone(), key, size_bytes, written)
     }
 
     /// Removes a record; says whether it was there. Blocks until all that is stored is known, and the removal is as durable

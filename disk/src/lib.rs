@@ -57,6 +57,7 @@ mod verify;
 mod version;
 mod window;
 mod withdraw;
+mod zstd_decoder;
 
 pub use activity::{Activity, EngineState};
 pub use codec::{Content, STORED_PLAIN_BYTES};
@@ -73,8 +74,9 @@ pub use prologue::Encoding;
 pub use purge::{GoOn, PurgeRule, Purged};
 pub use reader::{Accepts, RecordReader};
 pub use recent::RecentRecord;
-pub use record_writer::RecordWriter;
+pub use record_writer::{RecordWriter, stream_limit_bytes};
 pub use scrub::{Scrub, ScrubUsage};
 pub use usage::Usage;
 pub use verify::{Finding, FindingKind, Repair, Unwatched, Verified, Watch, verify};
 pub use version::RecordVersion;
+pub use zstd_decoder::{MAX_WINDOW_LOG, ZstdDecoder};

@@ -80,7 +80,7 @@ pub(crate) struct Prologue {
     pub(crate) effect: Effect,
     pub(crate) key: RecordKey,
     pub(crate) encoding: Encoding,
-    /// 0: one frame holds everything.
+    /// 0: the body is one zstd stream, and frames are no more than the pieces of it that have a checksum.
     pub(crate) frame_size_log2: u8,
     pub(crate) logical_size_bytes: u64,
     pub(crate) sequence: u64,
@@ -119,6 +119,11 @@ impl Prologue {
     /// Bytes of prologue and body.
     pub(crate) fn record_bytes(&self) -> u64 {
         self.length_bytes() as u64 + self.stored_size_bytes()
+    }
+
+    /// Whether the body is to be decoded as one, whatever pieces it lies in.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.frame_size_log2 == 0
     }
 
     /// Logical bytes of each frame but the last.
@@ -216,11 +221,13 @@ impl Prologue {
     }
 
     fn is_consistent(&self) -> bool {
-        let frames = match self.effect {
-            Effect::Remove => Some(0),
-            Effect::Store => frame_count(self.logical_size_bytes, self.frame_size_log2),
+        let frames = self.frames.len() as u64;
+        let has_its_frames = match (self.effect, self.frame_size_log2) {
+            (Effect::Remove, _) => frames == 0,
+            (Effect::Store, 0) => frames == 1 || frames > 1 && self.encoding == Encoding::Zstd,
+            (Effect::Store, log2) => frame_count(self.logical_size_bytes, log2) == Some(frames),
         };
-        frames == Some(self.frames.len() as u64)
+        has_its_frames
             && self.logical_size_bytes < SIZE_LIMIT_BYTES
             && self.sequence < 1 << 63
             && (self.encoding == Encoding::Zstd
@@ -251,14 +258,9 @@ pub(crate) fn prologue_bytes(key: &RecordKey, frames: usize) -> usize {
 }
 
 /// How many frames hold `logical_size_bytes`; `None` where the frame size is none of the format's.
-pub(crate) fn frame_count(logical_size_bytes: u64, frame_size_log2: u8) -> Option<u64> {
-    match frame_size_log2 {
-        0 => Some(1),
-        log2 if FRAME_SIZE_LOG2_RANGE.contains(&log2) => {
-            Some(logical_size_bytes.div_ceil(1 << log2))
-        }
-        _ => None,
-    }
+fn frame_count(logical_size_bytes: u64, frame_size_log2: u8) -> Option<u64> {
+    let is_known = FRAME_SIZE_LOG2_RANGE.contains(&frame_size_log2);
+    is_known.then(|| logical_size_bytes.div_ceil(1 << frame_size_log2))
 }
 
 /// Gives a written prologue its sequence number and its place. Also moves a record: whatever else stands in the prologue

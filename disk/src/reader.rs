@@ -16,6 +16,7 @@ use crate::io::{IoFile, OpenMode, read_full};
 use crate::key::RecordKey;
 use crate::prologue::{Effect, Encoding, FRAME_SIZE_BYTES, Place, Prologue, announced_bytes};
 use crate::slot::{Entry, Location};
+use crate::zstd_decoder::ZstdDecoder;
 
 /// Records up to this size are read at once.
 const WHOLE_READ_BYTES: u64 = (FRAME_SIZE_BYTES + FRAME_SIZE_BYTES / 4) as u64;
@@ -25,6 +26,8 @@ const FIRST_READ_BYTES: u64 = 4_096;
 const PROLOGUE_LIMIT_BYTES: u64 = 64 << 20;
 /// The largest chunk that is handed out.
 const CHUNK_BYTES: usize = FRAME_SIZE_BYTES;
+/// A zstd stream that holds at most so much is decoded whole.
+const STREAM_AT_ONCE_BYTES: u64 = 1024 * 1024;
 
 /// What a reader of a record can take.
 #[derive(Copy, Clone, Eq, PartialEq, Hash, Debug)]
@@ -64,9 +67,21 @@ pub struct RecordReader {
     next_frame: usize,
     /// Where the next frame begins in the record.
     next_frame_at: u64,
+    /// For a stream that is decoded piece by piece.
+    stream: Option<Box<StreamPosition>>,
     /// Checked and not handed out yet.
     ready: Bytes,
     remaining_bytes: u64,
+}
+
+/// How far a stream has been decoded.
+#[derive(Debug, Default)]
+struct StreamPosition {
+    decoder: ZstdDecoder,
+    /// What is left of the piece that was read last.
+    stored: Bytes,
+    /// Logical bytes that came out.
+    decoded_bytes: u64,
 }
 
 impl RecordReader {
@@ -110,6 +125,10 @@ impl RecordReader {
         let is_stored = accepts == Accepts::RawOrZstd
             && prologue.encoding == Encoding::Zstd
             && range == (0..size);
+        let in_steps = !is_stored
+            && prologue.is_stream()
+            && prologue.encoding == Encoding::Zstd
+            && size > STREAM_AT_ONCE_BYTES;
         let mut reader = Self {
             inventory: Arc::clone(inventory),
             key: key.clone(),
@@ -120,6 +139,7 @@ impl RecordReader {
             encoding: if is_stored { Encoding::Zstd } else { Encoding::Raw },
             next_frame: 0,
             next_frame_at: prologue.length_bytes() as u64,
+            stream: in_steps.then(Box::default),
             ready: Bytes::new(),
             remaining_bytes: if is_stored {
                 prologue.stored_size_bytes()
@@ -156,7 +176,14 @@ impl RecordReader {
             return Ok(None);
         }
         if self.ready.is_empty() {
-            self.ready = self.next_frame()?;
+            self.ready = match self.stream.take() {
+                Some(mut stream) => {
+                    let decoded = self.next_of_stream(&mut stream)?;
+                    self.stream = Some(stream);
+                    decoded
+                }
+                None => self.next_frame()?,
+            };
         }
         let chunk = self.ready.split_to(self.ready.len().min(CHUNK_BYTES));
         self.remaining_bytes = self.remaining_bytes.saturating_sub(chunk.len() as u64);
@@ -207,14 +234,7 @@ impl RecordReader {
     /// What of the next frame is to be handed out; never empty.
     fn next_frame(&mut self) -> Result<Bytes, DiskError> {
         let index = self.next_frame;
-        let Some(frame) = self.prologue.frames.get(index).copied() else {
-            return Err(self.corrupt("the frames end too early"));
-        };
-        let stored = self.read_stored(frame.stored_bytes)?;
-        if crc32c::crc32c(&stored) != frame.checksum {
-            return Err(self.corrupt("the checksum of a frame"));
-        }
-        self.pass_frame();
+        let stored = self.next_stored()?;
         if self.encoding == Encoding::Zstd {
             return Ok(stored);
         }
@@ -226,6 +246,38 @@ impl RecordReader {
             return Err(self.corrupt("a frame does not decode to its size"));
         };
         self.wanted_of(index, decoded).ok_or_else(|| self.corrupt("the frames end too early"))
+    }
+
+    /// What of the stream is to be handed out next, after all before it has been decoded; never empty.
+    fn next_of_stream(&mut self, stream: &mut StreamPosition) -> Result<Bytes, DiskError> {
+        loop {
+            let decoded = match stream.decoder.step(&mut stream.stored, CHUNK_BYTES) {
+                Ok(decoded) if decoded.is_empty() => {
+                    stream.stored = self.next_stored()?;
+                    continue;
+                }
+                Ok(decoded) => decoded,
+                Err(reason) => return Err(self.corrupt(reason)),
+            };
+            let begin = stream.decoded_bytes;
+            stream.decoded_bytes += decoded.len() as u64;
+            if let Some(wanted) = self.wanted_within(begin, decoded) {
+                return Ok(wanted);
+            }
+        }
+    }
+
+    /// The next frame, or piece of a stream, as it is stored.
+    fn next_stored(&mut self) -> Result<Bytes, DiskError> {
+        let Some(frame) = self.prologue.frames.get(self.next_frame).copied() else {
+            return Err(self.corrupt("the frames end too early"));
+        };
+        let stored = self.read_stored(frame.stored_bytes)?;
+        if crc32c::crc32c(&stored) != frame.checksum {
+            return Err(self.corrupt("the checksum of a frame"));
+        }
+        self.pass_frame();
+        Ok(stored)
     }
 
     /// Goes on to the next frame.
@@ -240,10 +292,16 @@ impl RecordReader {
     /// What of a frame's content is in the range; `None` where that is nothing, or the frame is too short.
     fn wanted_of(&self, index: usize, decoded: Bytes) -> Option<Bytes> {
         let logical = frame_logical(&self.prologue, index);
-        let start = self.range.start.max(logical.start) - logical.start;
-        let end = self.range.end.min(logical.end).saturating_sub(logical.start);
+        let is_whole = decoded.len() as u64 == logical.end - logical.start;
+        if is_whole { self.wanted_within(logical.start, decoded) } else { None }
+    }
+
+    /// What of the logical bytes that begin at `begin` is in the range; `None` where that is nothing.
+    fn wanted_within(&self, begin: u64, decoded: Bytes) -> Option<Bytes> {
+        let start = self.range.start.max(begin) - begin;
+        let end = self.range.end.saturating_sub(begin).min(decoded.len() as u64);
         let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
-        (start < end && end <= decoded.len()).then(|| decoded.slice(start..end))
+        (start < end).then(|| decoded.slice(start..end))
     }
 
     fn read_stored(&self, length: u32) -> Result<Bytes, DiskError> {

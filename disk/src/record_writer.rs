@@ -1,7 +1,7 @@
 //! [`RecordWriter`]: a large blob on its way into a file of its own.
 //!
-//! Memory stays at two frames, whatever the blob's size. Once the first frame has shown that nothing is to be gained by
-//! compressing, whole frames are written from where they lie, all that are there by one call.
+//! Memory stays at two frames, whatever the blob's size. What stays as it came is written from where it lies, all whole frames that are
+//! there by one call: a zstd stream, and plain bytes once their first frame has shown that nothing is to be gained by compressing.
 
 use std::io::IoSlice;
 
@@ -11,8 +11,32 @@ use crate::commit::PutOutcome;
 use crate::error::DiskError;
 use crate::key::RecordKey;
 use crate::prologue::{
-    Effect, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, Prologue, SIZE_LIMIT_BYTES, prologue_bytes,
+    Effect, Encoding, FRAME_SIZE_BYTES, FRAME_SIZE_LOG2, FrameEntry, Prologue, SIZE_LIMIT_BYTES,
+    prologue_bytes,
 };
+
+/// The most bytes of a zstd stream that [`crate::Engine::create_stream`] takes for a blob of so many: a quarter more, and 64 KiB.
+pub fn stream_limit_bytes(logical_size_bytes: u64) -> u64 {
+    logical_size_bytes + logical_size_bytes / 4 + 64 * 1024
+}
+
+/// What is written to a [`RecordWriter`].
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub(crate) enum Written {
+    /// The blob's bytes.
+    Plain,
+    /// A zstd stream that holds them, verified by the caller.
+    ZstdStream,
+}
+
+impl Written {
+    fn limit_bytes(self, logical_size_bytes: u64) -> u64 {
+        match self {
+            Self::Plain => logical_size_bytes,
+            Self::ZstdStream => stream_limit_bytes(logical_size_bytes),
+        }
+    }
+}
 
 /// A large blob being written, frame by frame.
 ///
@@ -21,12 +45,14 @@ use crate::prologue::{
 pub struct RecordWriter {
     file: BlobFile,
     body: Body,
-    expected_bytes: u64,
+    written: Written,
+    logical_size_bytes: u64,
     received_bytes: u64,
-    prologue_bytes: usize,
+    /// For how many frames the table has room.
+    frames_max: usize,
     /// Where the next frame goes.
     end: u64,
-    /// Less than a frame of logical bytes.
+    /// Less than a frame of what was written.
     frame: Vec<u8>,
     /// Reused from frame to frame.
     encoded: Vec<u8>,
@@ -36,22 +62,28 @@ impl RecordWriter {
     pub(crate) fn create(
         context: FileContext,
         key: &RecordKey,
-        expected_bytes: u64,
+        logical_size_bytes: u64,
+        written: Written,
     ) -> Result<Self, DiskError> {
         let too_large = |_| DiskError::TooLarge {
             key: key.clone(),
-            size_bytes: expected_bytes,
+            size_bytes: logical_size_bytes,
             limit_bytes: SIZE_LIMIT_BYTES,
         };
-        let frames = usize::try_from(expected_bytes.div_ceil(FRAME_SIZE_BYTES as u64));
-        let prologue_bytes = prologue_bytes(key, frames.map_err(too_large)?);
+        let limit_bytes = written.limit_bytes(logical_size_bytes);
+        let frames_max = limit_bytes.div_ceil(FRAME_SIZE_BYTES as u64);
+        let frames_max = usize::try_from(frames_max).map_err(too_large)?;
         Ok(Self {
             file: BlobFile::create(context, key)?,
-            body: Body::default(),
-            expected_bytes,
+            body: match written {
+                Written::Plain => Body::default(),
+                Written::ZstdStream => Body::kept(Encoding::Zstd),
+            },
+            written,
+            logical_size_bytes,
             received_bytes: 0,
-            prologue_bytes,
-            end: prologue_bytes as u64,
+            frames_max,
+            end: prologue_bytes(key, frames_max) as u64,
             frame: Vec::new(),
             encoded: Vec::new(),
         })
@@ -66,13 +98,13 @@ impl RecordWriter {
     pub fn write_pieces<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<(), DiskError> {
         let mut pieces = Pieces::of(pieces);
         self.received_bytes += pieces.bytes as u64;
-        if self.received_bytes > self.expected_bytes {
+        if self.received_bytes > self.written.limit_bytes(self.logical_size_bytes) {
             return Err(self.size_mismatch());
         }
         while pieces.bytes > 0 {
             if self.frame.is_empty() && pieces.bytes >= FRAME_SIZE_BYTES {
-                if self.body.is_raw() {
-                    self.write_raw_frames(&mut pieces)?;
+                if self.body.is_kept() {
+                    self.write_kept_frames(&mut pieces)?;
                     continue;
                 }
                 if let Some(frame) = pieces.take_whole(FRAME_SIZE_BYTES) {
@@ -92,33 +124,38 @@ impl RecordWriter {
 
     /// Stores the blob, once all its bytes have been written.
     pub fn finish(mut self) -> Result<PutOutcome, DiskError> {
-        if self.received_bytes != self.expected_bytes {
+        if self.written == Written::Plain && self.received_bytes != self.logical_size_bytes {
             return Err(self.size_mismatch());
         }
         if !self.frame.is_empty() {
             self.write_gathered()?;
         }
         let encoding = self.body.encoding();
+        // How long a stream would be was not known when the room was kept.
+        self.body.frames.resize(self.frames_max, FrameEntry { stored_bytes: 0, checksum: 0 });
         let prologue = Prologue {
             effect: Effect::Store,
             key: self.file.key.clone(),
             encoding,
-            frame_size_log2: FRAME_SIZE_LOG2,
-            logical_size_bytes: self.expected_bytes,
+            frame_size_log2: match self.written {
+                Written::Plain => FRAME_SIZE_LOG2,
+                Written::ZstdStream => 0,
+            },
+            logical_size_bytes: self.logical_size_bytes,
             sequence: self.file.sequence,
             written_unix_ms: self.file.context.inventory.io.unix_ms(),
             extension_bytes: 0,
             frames: self.body.frames,
         };
-        let mut bytes = vec![0; self.prologue_bytes];
+        let mut bytes = vec![0; prologue.length_bytes()];
         prologue.write(&mut bytes);
         self.file.seal(&mut bytes);
         self.file.write_at(&bytes, 0)?;
-        self.file.publish(self.end, self.expected_bytes, encoding)
+        self.file.publish(self.end, self.logical_size_bytes, encoding)
     }
 
     /// Writes the whole frames among `pieces` as they are.
-    fn write_raw_frames(&mut self, pieces: &mut Pieces<'_>) -> Result<(), DiskError> {
+    fn write_kept_frames(&mut self, pieces: &mut Pieces<'_>) -> Result<(), DiskError> {
         let begin = self.end;
         let mut slices = Vec::new();
         while pieces.bytes >= FRAME_SIZE_BYTES {
@@ -128,7 +165,7 @@ impl RecordWriter {
                 room -= piece.len();
                 slices.push(IoSlice::new(piece));
             }
-            self.body.note_raw(&slices[first..]);
+            self.body.note_kept(&slices[first..]);
             self.end += FRAME_SIZE_BYTES as u64;
         }
         self.file.write_pieces_at(&slices, begin)
@@ -143,8 +180,8 @@ impl RecordWriter {
     }
 
     fn write_frame(&mut self, frame: &[u8]) -> Result<(), DiskError> {
-        let stored = if self.body.is_raw() {
-            self.body.note_raw(&[IoSlice::new(frame)]);
+        let stored = if self.body.is_kept() {
+            self.body.note_kept(&[IoSlice::new(frame)]);
             frame
         } else {
             self.encoded.clear();

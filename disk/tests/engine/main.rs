@@ -20,6 +20,7 @@ mod scrub;
 mod sim_disk;
 mod simulation;
 mod start;
+mod streams;
 mod support;
 mod verify;
 mod version;

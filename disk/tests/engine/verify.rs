@@ -17,7 +17,7 @@ use crate::support::{
     put_large,
 };
 
-fn look(data_dir: &Path, repair: Repair) -> (Verified, Vec<Finding>) {
+pub(crate) fn look(data_dir: &Path, repair: Repair) -> (Verified, Vec<Finding>) {
     let io: Arc<dyn Io> = Arc::new(RealIo);
     let mut findings = Vec::new();
     let verified = verify(data_dir, repair, &io, Arc::new(Unwatched), &mut |finding| {
@@ -27,7 +27,7 @@ fn look(data_dir: &Path, repair: Repair) -> (Verified, Vec<Finding>) {
     (verified, findings)
 }
 
-fn kinds(findings: &[Finding]) -> Vec<FindingKind> {
+pub(crate) fn kinds(findings: &[Finding]) -> Vec<FindingKind> {
     findings.iter().map(|finding| finding.kind).collect()
 }
 

@@ -1,6 +1,7 @@
 //! What a request needs in memory at most, from what it announces. Pure; the budget enforces it.
 
 use larder_cas::chunking::Chunker;
+use larder_cas::decoding_bytes;
 use larder_protos::Compressor;
 
 use super::limits::MAX_MESSAGE_BYTES;
@@ -30,8 +31,12 @@ const RETRIEVAL_CHUNK_BYTES: u64 = 64 * 1024;
 /// A download: the chunk that was read, and its copy on the way to the socket.
 const READ_CHUNK_BYTES: u64 = 512 * 1024;
 
+/// What decoding a blob takes that is not in memory whole.
+const DECODING_BYTES: u64 = decoding_bytes(COLLECTED_BYTES + 1);
+
 /// Cutting a blob or putting one together: what waits to be cut, a chunk that is being stored, and what is read.
-pub(crate) const CHUNKING_BYTES: u64 = Chunker::MAX_HELD_BYTES as u64 + 6 * 1024 * 1024;
+pub(crate) const CHUNKING_BYTES: u64 =
+    Chunker::MAX_HELD_BYTES as u64 + 6 * 1024 * 1024 + DECODING_BYTES;
 
 /// Of a list of chunks one entry: as a digest, as the message it becomes, and encoded.
 const LISTED_CHUNK_BYTES: u64 = 512;
@@ -63,9 +68,14 @@ pub(crate) fn batched_bytes(compressor: Compressor, size_bytes: u64) -> u64 {
     }
 }
 
-/// A download of so many bytes.
-pub(crate) fn download_bytes(size_bytes: u64) -> u64 {
-    2 * size_bytes.min(READ_CHUNK_BYTES)
+/// A download of `wanted_bytes` of a blob, as it is stored.
+pub(crate) fn download_bytes(wanted_bytes: u64) -> u64 {
+    2 * wanted_bytes.min(READ_CHUNK_BYTES)
+}
+
+/// A download of `wanted_bytes` of a blob of `size_bytes`, as plain bytes.
+pub(crate) fn plain_download_bytes(wanted_bytes: u64, size_bytes: u64) -> u64 {
+    download_bytes(wanted_bytes) + decoding_bytes(size_bytes)
 }
 
 /// What the frame of a download takes that memory holds and the client takes as zstd.
@@ -73,9 +83,10 @@ pub(crate) fn encoded_bytes(size_bytes: u64) -> u64 {
     size_bytes.min(COLLECTED_BYTES)
 }
 
-/// The answer to a batch of reads: the blobs as they are stored, and the message made of them.
+/// The answer to a batch of reads: the blobs as they are stored, and the message made of them. Each MiB may be of one that must be
+/// decoded.
 pub(crate) fn batch_answer_bytes(size_bytes: u64) -> u64 {
-    2 * size_bytes
+    2 * size_bytes + size_bytes / COLLECTED_BYTES * DECODING_BYTES
 }
 
 /// What each reference of an asset takes beside its request: parsed, and as an output of a result, decoded and encoded.
@@ -139,6 +150,9 @@ mod tests {
         assert_eq!(answer_bytes(100_000), 100_000);
         assert_eq!(download_bytes(2_048), 4_096);
         assert_eq!(download_bytes(1 << 40), 1 << 20);
+        assert_eq!(plain_download_bytes(5, 1 << 20), 10);
+        assert_eq!(plain_download_bytes(5, 8 << 20), 10 + (2 << 20) + (512 << 10));
+        assert_eq!(plain_download_bytes(1 << 40, 1 << 40), 1 << 20);
         assert_eq!(batched_bytes(Compressor::Identity, 1 << 20), 0);
         assert!(batched_bytes(Compressor::Zstd, 1 << 20) >= 2 << 20);
     }

@@ -21,7 +21,7 @@ use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::edge::uploads::UploadName;
-use crate::edge::working_set::download_bytes;
+use crate::edge::working_set::{download_bytes, plain_download_bytes};
 use crate::report::Notes;
 
 #[derive(Clone, Debug)]
@@ -48,7 +48,13 @@ impl ByteStream for ByteStreamService {
             Compressor::Zstd => RequestCx::RAW_OR_ZSTD,
         };
         let wanted = range.within(&name.digest).map_err(grpc_status)?;
-        let needed_bytes = download_bytes(wanted.end - wanted.start);
+        let (wanted_bytes, size_bytes) = (wanted.end - wanted.start, name.digest.size_bytes());
+        let needed_bytes = match name.compressor {
+            Compressor::Zstd if wanted_bytes == size_bytes => download_bytes(size_bytes),
+            Compressor::Identity | Compressor::Zstd => {
+                plain_download_bytes(wanted_bytes, size_bytes)
+            }
+        };
         hold.cover(needed_bytes).await.map_err(grpc_status)?;
         let found = self.0.blobs.get(&cx, &key, range).await.map_err(grpc_status)?;
         let payload = found.ok_or_else(|| Status::not_found(format!("blob {key} is absent")))?;

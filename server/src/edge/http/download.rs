@@ -25,7 +25,9 @@ use crate::edge::budget::Hold;
 use crate::edge::held_body::held;
 use crate::edge::partition::Partition;
 use crate::edge::service::Shared;
-use crate::edge::working_set::{download_bytes, encoded_bytes, message_bytes};
+use crate::edge::working_set::{
+    download_bytes, encoded_bytes, message_bytes, plain_download_bytes,
+};
 use crate::telemetry::Tally;
 
 /// What answers depend on beside their path.
@@ -82,9 +84,9 @@ pub(super) async fn blob_of(
     let cx = if takes_zstd { RequestCx::RAW_OR_ZSTD } else { RequestCx::RAW };
     let key = partition.blob(digest);
     let needed_bytes = match wanted {
-        Wanted::Part { first, last } => download_bytes(last - first + 1),
+        Wanted::Part { first, last } => plain_download_bytes(last - first + 1, size_bytes),
         _ if takes_zstd => download_bytes(size_bytes) + encoded_bytes(size_bytes),
-        _ => download_bytes(size_bytes),
+        _ => plain_download_bytes(size_bytes, size_bytes),
     };
     let hold = match shared.budget.hold(Peer::of(request.extensions()).cloned(), needed_bytes).await
     {
