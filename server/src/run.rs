@@ -126,6 +126,7 @@ pub struct RunningServer {
     clients: Transport,
     admin: Transport,
     background: Option<Background>,
+    reload: Arc<Reload>,
 }
 
 impl From<ComposeError> for StartError {
@@ -206,7 +207,7 @@ impl Server {
         let clients = clients.map_err(StartError::Thread)?;
         let expire = every(UPLOADS_EXPIRE_EVERY, move || uploads.expire());
         let operations = Operations::new(stacks.clone());
-        let reload = Reload::new(again, config, guard.clone(), operations.clone());
+        let reload = Arc::new(Reload::new(again, config, guard.clone(), operations.clone()));
         let watch = every(FILES_LOOKED_AT_EVERY, move || drop(guard.refresh()));
         let chores = vec![relieve_memory(&stacks), refill_hot(&stacks), expire, watch];
         let background = Some(Background::start(chores).map_err(StartError::Thread)?);
@@ -216,7 +217,8 @@ impl Server {
         let usage = Box::new(move || counted.usage());
         let hot = stacks.hot().clone();
         let hot = Box::new(move || hot.stats());
-        admin.show_store(StoreView { registry, stack, usage, hot, operations, reload });
+        let shown = Arc::clone(&reload);
+        admin.show_store(StoreView { registry, stack, usage, hot, operations, reload: shown });
         health.set_serving();
         lifecycle.advance(Phase::Serving);
         let admin = admin_transport;
@@ -229,6 +231,7 @@ impl Server {
             clients,
             admin,
             background,
+            reload,
         })
     }
 }
@@ -380,6 +383,11 @@ impl RunningServer {
     /// What its stores hold.
     pub fn usage(&self) -> UsageReport {
         self.stacks.usage()
+    }
+
+    /// Reads the configuration again.
+    pub(crate) fn reload(&self) -> &Arc<Reload> {
+        &self.reload
     }
 
     /// Begins the drain: `/readyz` and health say so, no new connections, requests in flight end.

@@ -60,7 +60,7 @@ pub(crate) struct StoreView {
     /// What an admin can have done.
     pub(crate) operations: Operations,
     /// Reads the configuration again.
-    pub(crate) reload: Reload,
+    pub(crate) reload: Arc<Reload>,
 }
 
 impl std::fmt::Debug for StoreView {

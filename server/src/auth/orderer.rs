@@ -21,6 +21,11 @@ pub struct Orderer {
 }
 
 impl Orderer {
+    /// Who may signal the process.
+    pub(crate) fn signal(name: &'static str) -> Self {
+        Self { name: Some(name.into()), address: None }
+    }
+
     /// The name of his credential or certificate, for a log line.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -190,7 +190,10 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("serve")
                 .about("Serve the cache until SIGTERM")
-                .after_help("Flags go over the environment, over the file, over the defaults.")
+                .after_help(
+                    "Flags go over the environment, over the file, over the defaults. SIGTERM and SIGINT drain, a second one \
+                     ends at once; SIGHUP does what `larder config reload` does.",
+                )
                 .arg(config)
                 .args(SETTINGS.iter().map(setting_arg)),
         )

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::banner::announce;
 use super::supervisor::Supervisor;
+use crate::auth::Orderer;
 use crate::config::Config;
 use crate::reload::{Again, ConfigSource};
 use crate::run::{Server, StartError};
@@ -33,7 +34,7 @@ pub(super) enum ServeError {
 }
 
 /// Serves until SIGTERM or SIGINT. A second signal ends the process at once: whatever was
-/// acknowledged is with the kernel. `source` reads the configuration again.
+/// acknowledged is with the kernel. `source` reads the configuration again, at a SIGHUP too.
 pub(super) fn serve(
     config: &Config,
     source: ConfigSource,
@@ -57,13 +58,13 @@ pub(super) fn serve(
         let mut early_signal = None;
         let started = tokio::select! {
             started = &mut starting => started,
-            name = signals.next() => {
+            name = signals.next_end() => {
                 // To end amid the opening is to crash: what was recovered so far would be recovered again.
                 tracing::info!(signal = name, "stopping once the store is open");
                 early_signal = Some(name);
                 tokio::select! {
                     started = starting => started,
-                    name = signals.next() => {
+                    name = signals.next_end() => {
                         tracing::warn!(signal = name, "start cut short");
                         return Ok(());
                     }
@@ -76,14 +77,23 @@ pub(super) fn serve(
         } else {
             announce(&server, config, &log);
             supervisor.tell("READY=1");
-            signals.next().await
+            loop {
+                match signals.next().await {
+                    Asked::End(name) => break name,
+                    Asked::Reload(name) => {
+                        let reload = Arc::clone(server.reload());
+                        // Not waited for: a file whose end does not come must not hold up the next signal.
+                        drop(spawn_blocking(move || reload.run(&Orderer::signal(name))));
+                    }
+                }
+            }
         };
         server.shutdown();
         supervisor.tell("STOPPING=1");
         tracing::info!(signal = name, timeout = ?config.drain_timeout, "draining");
         tokio::select! {
             ended = spawn_blocking(move || server.wait()) => ended?,
-            name = signals.next() => {
+            name = signals.next_end() => {
                 tracing::warn!(signal = name, "drain cut short");
                 return Ok(());
             }
@@ -106,9 +116,16 @@ fn start_telemetry(config: &Config) -> Result<(LogHandle, Option<SpanExport>), S
     Ok((log, spans))
 }
 
+/// What a signal, by its name, asks for.
+enum Asked {
+    End(&'static str),
+    Reload(&'static str),
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -116,14 +133,24 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// The name of the next one.
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::End("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::End("SIGINT"),
+            _ = self.hang_up.recv() => Asked::Reload("SIGHUP"),
+        }
+    }
+
+    /// The next one that ends the server; a start or a drain reads nothing again.
+    async fn next_end(&mut self) -> &'static str {
+        loop {
+            if let Asked::End(name) = self.next().await {
+                return name;
+            }
         }
     }
 }

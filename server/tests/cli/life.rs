@@ -30,6 +30,26 @@ fn serves_until_sigterm() {
 }
 
 #[test]
+fn a_hang_up_reads_the_configuration_again() {
+    let home = home();
+    let config = home.path().join("larder.toml");
+    std::fs::write(&config, "scrub_rate = '1MiB'\n").unwrap();
+    let mut running = Running::start(&home, &[&format!("--config={}", config.display())]);
+    std::fs::write(&config, "scrub_rate = '2MiB'\nworkers = 3\n").unwrap();
+    running.signal(Signal::HUP);
+    let read = running.event("configuration read again");
+    let said = [&read["caller"], &read["changed"], &read["needs_restart"]];
+    assert_eq!(said, ["SIGHUP", "scrub_rate = 2MiB", "workers"]);
+    std::fs::write(&config, "scrub_rate = 'much'\n").unwrap();
+    running.signal(Signal::HUP);
+    running.event("configuration not taken over as it is");
+    assert_eq!(get(running.address, ABSENT, "").0, 404);
+    running.signal(Signal::TERM);
+    running.event("stopped");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+#[test]
 fn a_drain_waits_for_uploads_and_a_second_signal_does_not() {
     let mut running = Running::start(&home(), &["--drain-timeout=1h", "--workers=1"]);
     let mut stream = TcpStream::connect(running.address).unwrap();
@@ -213,6 +233,17 @@ fn what_is_taken_says_what_to_do() {
         check(&output, 1, &expect);
         assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
     }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for() {
+    let home = home();
+    let pipe = home.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let trace = format!("--trace-file={}", pipe.display());
+    let ports = ["serve", "--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", &trace];
+    let output = larder(&home, &ports).output().unwrap();
+    check(&output, 1, "pipe");
 }
 
 #[test]
