@@ -29,3 +29,4 @@ pub mod telemetry;
 pub mod trace;
 pub mod transport;
 pub mod trust;
+mod unwaiting;

@@ -65,6 +65,15 @@ pub enum CredentialsError {
         /// What the system said.
         source: io::Error,
     },
+    /// It is empty, as it is for a moment while somebody writes it.
+    #[error(
+        "auth.credentials_file: {} is empty; where nobody shall come in, let it have a comment",
+        path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system has no random bytes.
     #[error("the system gives no random bytes")]
     NoRandom {
@@ -120,6 +129,9 @@ pub fn open_credentials(path: &Path) -> Result<CredentialsFile, CredentialsError
     FromFiles::open(vec![path.clone()], move || {
         let text = bounded_read(&path, FILE_BYTES_MAX);
         let text = text.map_err(|source| CredentialsError::File { path: path.clone(), source })?;
+        if text.trim().is_empty() {
+            return Err(CredentialsError::Empty { path: path.clone() });
+        }
         Credentials::parse(&text, key).map_err(|(line, source)| CredentialsError::Line {
             path: path.clone(),
             line,
@@ -231,6 +243,7 @@ pub(crate) fn name_of(text: &str) -> Result<Arc<str>, LineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::from_files::Refreshed;
 
     fn line_error(text: &str) -> Option<(usize, LineError)> {
         Credentials::parse(text, MemoryKey::default()).err()
@@ -257,6 +270,24 @@ mod tests {
             assert!(!format!("{error:?}").contains("secret"), "{line}");
             assert_eq!(error, Some((2, expect)), "{line}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_being_written_locks_nobody_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        std::fs::write(&path, "\n").unwrap();
+        let error = open_credentials(&path).unwrap_err();
+        assert!(matches!(error, CredentialsError::Empty { .. }), "{error}");
+        std::fs::write(&path, format!("ci write token {}", TokenHash::of(b"one"))).unwrap();
+        let file = open_credentials(&path).unwrap();
+        let may_ci = || file.current().by_token(b"one").is_some();
+        std::fs::write(&path, "").unwrap();
+        assert!(matches!(file.refresh(), Refreshed::Refused(_)));
+        assert!(may_ci());
+        std::fs::write(&path, "# nobody").unwrap();
+        assert!(matches!(file.refresh(), Refreshed::Replaced));
+        assert!(!may_ci());
     }
 
     #[test]

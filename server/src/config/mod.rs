@@ -17,7 +17,7 @@ mod tests;
 mod text;
 mod value;
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -40,6 +40,7 @@ pub use self::sources::{CONFIG_VARIABLE, Sources};
 pub use self::text::{example_toml, settings_toml};
 use self::value::{DurabilityWord, Value};
 use crate::fetch::FetchSettings;
+use crate::unwaiting::Unwaiting as _;
 
 /// The settings, checked. What each means and what goes wrong with it stands in [`SETTINGS`],
 /// under the name of the field.
@@ -177,7 +178,7 @@ impl Config {
         ];
         let problem = |(key, path): (_, Option<&PathBuf>)| {
             let path = path?.clone();
-            let source = File::open(&path).err()?;
+            let source = OpenOptions::new().read(true).open_unwaiting(&path).err()?;
             Some(Problem::Unreadable { key, path, source })
         };
         let problems: Vec<_> = files.into_iter().filter_map(problem).collect();

@@ -349,7 +349,7 @@ pub const SETTINGS: &[Setting] = &[
         fallback: Fallback::Off,
         help: "Who may do what: a line for each name, with its role and the hash of its secret, as \
                larder hash-credential writes it.",
-        advice: "Read again when it changes; one with a mistake is logged and counted in \
+        advice: "Read again when it changes; one with a mistake, or with nothing in it, is logged and counted in \
                  larder_credentials_reloads_total, and the one before stays. Without tls.cert_file the \
                  secrets pass over the network in plain text.",
     },

@@ -5,12 +5,10 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 use tonic::Code;
 
@@ -20,6 +18,7 @@ use super::traceparent::TraceId;
 use crate::auth::Peer;
 use crate::config::{AccessLogSettings, AccessLogTarget, Ratio};
 use crate::telemetry::{Ended, Outlet, OutletCounts, Throttle, code_label};
+use crate::unwaiting::Unwaiting as _;
 
 /// How long the end waits for events to be written.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -163,13 +162,8 @@ impl<W: Write> Write for Telling<W> {
     }
 }
 
-/// Opens a file to append to. A named pipe that nobody has open is an error, not something to wait for.
 fn open(path: &Path) -> io::Result<File> {
-    let unwaiting = i32::try_from(OFlags::NONBLOCK.bits()).expect("a flag of open");
-    let file = OpenOptions::new().create(true).append(true).custom_flags(unwaiting).open(path)?;
-    let flags = fcntl_getfl(&file)?;
-    fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK))?;
-    Ok(file)
+    OpenOptions::new().create(true).append(true).open_unwaiting(path)
 }
 
 /// A miss is an answer, and who goes away has his reasons.

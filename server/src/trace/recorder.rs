@@ -17,6 +17,8 @@ use larder_disk::{Engine, RecordKey, RecordKind};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use crate::unwaiting::Unwaiting as _;
+
 /// Events that wait for the writer: 2.5 MiB.
 const QUEUE_LENGTH: usize = 65_536;
 /// About thirty million events; then recording ends.
@@ -71,7 +73,8 @@ impl Recorder {
         registry: &mut Registry,
     ) -> Result<Self, RecorderError> {
         let failed = |source| RecorderError::File { path: path.to_owned(), source };
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+        let file = OpenOptions::new().create(true).append(true).open_unwaiting(path);
+        let file = file.map_err(failed)?;
         let written_bytes = file.metadata().map_err(failed)?.len();
         let trace = TraceWriter::begin(BufWriter::new(file), unix_ms()).map_err(failed)?;
         let dropped = Dropped::default();
