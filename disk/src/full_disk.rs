@@ -100,6 +100,7 @@ impl Committer {
                     let _ = answer.send(Ok(true));
                     return None;
                 };
+                self.pack.note_removal();
                 let at = self.next_location();
                 Some(After::Remove { key, location: entry.location, at, answer })
             }

@@ -1,6 +1,7 @@
 //! The storage engine, tested through its public face: on real files, on a disk that fails, against a model.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test reports, in its helpers too")]
 
+mod compaction;
 mod eviction;
 mod faults;
 mod faulty;

@@ -1,0 +1,57 @@
+//! Packs that a purge leaves sparse are given up, and nothing that can be read or must stay gone depends on it.
+
+use larder_disk::{GoOn, Keyspace, PurgeRule, RecordKey};
+use larder_protos::{Digest, DigestFunction};
+use tempfile::tempdir;
+
+use crate::faulty::{Call, EIO, ENOSPC, Fault, FaultyIo};
+use crate::support::{
+    blob_key, noise, open, open_with, options, pack_files, put, put_blob, put_large,
+};
+
+fn other() -> Keyspace {
+    Keyspace::new("other").unwrap()
+}
+
+fn other_key(content: &[u8]) -> RecordKey {
+    RecordKey::blob(&other(), &Digest::of(DigestFunction::Sha256, content))
+}
+
+fn put_others(engine: &larder_disk::Engine, seeds: std::ops::Range<u64>) {
+    for seed in seeds {
+        let content = noise(seed, 100_000);
+        put(engine, &other_key(&content), &content).unwrap();
+    }
+}
+
+fn rule() -> PurgeRule {
+    PurgeRule { keyspaces: Some(vec![other()]), ..PurgeRule::default() }
+}
+
+#[test]
+fn a_removal_that_found_the_disk_full_holds_its_new_pack() {
+    let dir = tempdir().unwrap();
+    let io = FaultyIo::default();
+    let mut options = options(dir.path());
+    options.max_size_bytes = 64 << 20;
+    let engine = open_with(options, io.clone());
+    let key = put_blob(&engine, b"the one that is to go");
+    for seed in 0..8 {
+        put_blob(&engine, &noise(seed, 100_000));
+    }
+    // What makes room.
+    put_large(&engine, &noise(100, 1 << 20));
+    io.fail(Fault { times: 1, partial_bytes: 10_000, ..Fault::new(Call::Write, ENOSPC) });
+    io.fail(Fault::new(Call::Truncate, EIO));
+    assert!(engine.remove(&key).unwrap());
+    io.heal();
+    assert_eq!(pack_files(dir.path()).len(), 2, "the removal went to a new pack");
+    put_others(&engine, 1_000..1_030);
+    let before = pack_files(dir.path()).len();
+    engine.purge(&rule(), &mut |_| GoOn::Yes).unwrap();
+    assert!(pack_files(dir.path()).len() < before, "none was given up");
+    drop(engine);
+    let engine = open(dir.path());
+    assert!(!engine.contains(&key), "it is back");
+    assert!(engine.contains(&blob_key(&noise(7, 100_000))));
+}
