@@ -174,10 +174,16 @@ impl Committer {
                 0
             }
             Phase::Forgetting | Phase::Repeating(_) => {
-                if let Err(error) = self.say_again(&mut retiring) {
-                    return self.retire_another(&error);
+                match self.say_again(&mut retiring) {
+                    Ok(()) => 0,
+                    // Whoever wants the disk back does not want it at the price of another pack.
+                    Err(error)
+                        if retiring.purpose == Purpose::Compaction && error.is_disk_full() =>
+                    {
+                        return Ok(Advance::Nothing);
+                    }
+                    Err(error) => return self.retire_another(&error),
                 }
-                0
             }
             Phase::Syncing(end) => {
                 if !self.is_synced(end, haste)? {

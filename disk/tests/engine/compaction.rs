@@ -6,7 +6,7 @@ use tempfile::tempdir;
 
 use crate::faulty::{Call, EIO, ENOSPC, Fault, FaultyIo};
 use crate::support::{
-    blob_key, noise, open, open_with, options, pack_files, put, put_blob, put_large,
+    blob_key, get, noise, open, open_with, options, pack_files, put, put_blob, put_large,
 };
 
 fn other() -> Keyspace {
@@ -54,4 +54,34 @@ fn a_removal_that_found_the_disk_full_holds_its_new_pack() {
     let engine = open(dir.path());
     assert!(!engine.contains(&key), "it is back");
     assert!(engine.contains(&blob_key(&noise(7, 100_000))));
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_evicted_for_it() {
+    let dir = tempdir().unwrap();
+    let io = FaultyIo::default();
+    let mut options = options(dir.path());
+    options.max_size_bytes = 64 << 20;
+    let engine = open_with(options, io.clone());
+    // Of the first pack a tenth stays.
+    let removed = put_blob(&engine, b"removed");
+    let kept = put_blob(&engine, &noise(1, 100_000));
+    put_others(&engine, 1_000..1_009);
+    // The second says that something is gone.
+    put_others(&engine, 2_000..2_002);
+    assert!(engine.remove(&removed).unwrap());
+    put_others(&engine, 2_002..2_010);
+    for seed in 10..30 {
+        put_blob(&engine, &noise(seed, 100_000));
+    }
+    let purged = engine.purge(&rule(), &mut |purged| {
+        if purged.records == 19 {
+            io.fail(Fault::new(Call::Write, ENOSPC));
+        }
+        GoOn::Yes
+    });
+    io.heal();
+    assert_eq!(purged.unwrap().records, 19);
+    assert_eq!(engine.usage().evictions, 0);
+    assert!(get(&engine, &kept).unwrap().unwrap() == noise(1, 100_000));
 }
