@@ -68,6 +68,10 @@ pub(crate) enum Job {
         target_bytes: u64,
         answer: Answer<bool>,
     },
+    /// The answer says where the log ends, when all before that can be found.
+    Measure {
+        answer: Answer<LogPosition>,
+    },
     /// A pack of which little can be read is to go, and nothing that can be; the answer says whether it did.
     Compact {
         sparse: Sparse,
@@ -89,6 +93,7 @@ impl Job {
             | Self::Bury { .. }
             | Self::Reserve { .. }
             | Self::GiveUp { .. }
+            | Self::Measure { .. }
             | Self::Compact { .. }
             | Self::FreeDisk { .. } => 1,
         }
@@ -189,6 +194,10 @@ impl Committer {
             }
             Job::GiveUp { target_bytes, answer } => {
                 let _ = answer.send(self.give_up(target_bytes));
+            }
+            Job::Measure { answer } => {
+                self.flush();
+                let _ = answer.send(Ok(self.end_of_log()));
             }
             Job::Compact { sparse, answer } => {
                 let _ = answer.send(self.compact(sparse));

@@ -13,7 +13,7 @@ use crate::committer::{Committer, Job};
 use crate::engine::Engine;
 use crate::error::DiskError;
 use crate::eviction::survival_budget_bytes;
-use crate::pack::HEADER_BYTES;
+use crate::pack::{HEADER_BYTES, LogPosition};
 use crate::purge::GoOn;
 use crate::reclaim::{Advance, Victim};
 use crate::retire::Purpose;
@@ -26,7 +26,7 @@ const STEP_ENTRIES: u64 = 65_536;
 #[derive(Debug)]
 pub(crate) struct Sparse {
     pack: u32,
-    /// As it was looked at; one that grew since is left.
+    /// As far as it could be found when it was looked at; one that is longer is left.
     length_bytes: u64,
     entries: Vec<Entry>,
 }
@@ -76,11 +76,16 @@ impl Engine {
     /// one is left, and nothing would be won.
     fn sparse_packs(&self) -> Result<Vec<(u32, u64, Live)>, DiskError> {
         let inventory = self.inventory();
+        let end = self.findable_end()?;
         let mut packs = Vec::new();
-        for id in inventory.packs.ids() {
+        for id in inventory.packs.ids().into_iter().filter(|id| *id <= end.pack) {
             let Some(pack) = inventory.packs.get(id) else { continue };
             let path = inventory.layout.pack_file(id);
-            let length_bytes = pack.file.len_bytes().map_err(DiskError::io("measure", &path))?;
+            let length_bytes = if id == end.pack {
+                end.offset.into()
+            } else {
+                pack.file.len_bytes().map_err(DiskError::io("measure", &path))?
+            };
             packs.push((id, length_bytes, pack.has_removals()));
         }
         let mut live: BTreeMap<u32, Live> = BTreeMap::new();
@@ -104,6 +109,14 @@ impl Engine {
             is_oldest &= is_sparse;
         }
         Ok(sparse)
+    }
+
+    /// Where the log ends that the table knows. Its file may be longer: a batch is written, and in `Sync` synced, before what is in it
+    /// can be found.
+    fn findable_end(&self) -> Result<LogPosition, DiskError> {
+        let (answer, receiver) = oneshot::channel();
+        self.submit(Job::Measure { answer })?;
+        receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Packs that a purge leaves sparse are given up, and nothing that can be read or must stay gone depends on it.
 
-use larder_disk::{GoOn, Keyspace, PurgeRule, RecordKey};
+use larder_disk::{Durability, GoOn, Keyspace, PurgeRule, RecordKey};
 use larder_protos::{Digest, DigestFunction};
 use tempfile::tempdir;
 
 use crate::faulty::{Call, EIO, ENOSPC, Fault, FaultyIo};
+use crate::held::{HeldIo, Point};
 use crate::support::{
     blob_key, get, noise, open, open_with, options, pack_files, put, put_blob, put_large,
 };
@@ -84,4 +85,38 @@ fn on_a_full_disk_nothing_is_evicted_for_it() {
     assert_eq!(purged.unwrap().records, 19);
     assert_eq!(engine.usage().evictions, 0);
     assert!(get(&engine, &kept).unwrap().unwrap() == noise(1, 100_000));
+}
+
+#[test]
+fn what_is_being_written_meanwhile_is_in_no_sparse_pack() {
+    let dir = tempdir().unwrap();
+    let io = HeldIo::default();
+    let mut options = options(dir.path());
+    options.durability = Durability::Sync;
+    let engine = open_with(options, io.clone());
+    put_others(&engine, 0..1);
+    let content = noise(1, 1_000);
+    let key = blob_key(&content);
+    let mut commit = None;
+    std::thread::scope(|scope| {
+        let purged = engine.purge(&rule(), &mut |_| {
+            if commit.is_none() {
+                // In the pack, and not in the table before its sync is done.
+                io.hold(Point::SyncPack);
+                let content = larder_disk::Content::Raw(&content);
+                commit = Some(engine.append(&key, content).unwrap());
+                io.wait_for(Point::SyncPack);
+                scope.spawn(|| {
+                    while engine.state().commit_queue_bytes == 0 {
+                        std::thread::yield_now();
+                    }
+                    io.let_go(Point::SyncPack);
+                });
+            }
+            GoOn::Yes
+        });
+        assert_eq!(purged.unwrap().records, 1);
+    });
+    commit.unwrap().wait().unwrap();
+    assert!(get(&engine, &key).unwrap().as_ref() == Some(&content), "it went with its pack");
 }

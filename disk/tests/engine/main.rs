@@ -8,6 +8,7 @@ mod faulty;
 mod free_disk;
 mod full;
 mod gated;
+mod held;
 mod keeping;
 mod loading;
 mod model;
