@@ -50,11 +50,18 @@ pub(crate) struct Batch {
     pub(crate) bytes: u64,
     /// Blobs in `items`.
     pub(crate) blobs: HashSet<ShortKey>,
+    /// Action results in `items`, and whatever is removed by them.
+    pub(crate) others: HashSet<ShortKey>,
     /// Who asked for a blob that is in `items` already.
     pub(crate) followers: Vec<Answer<PutOutcome>>,
 }
 
 impl Batch {
+    /// Whether it stores or removes a key, so that the table does not say yet how the key stands.
+    pub(crate) fn is_about(&self, key: &ShortKey) -> bool {
+        self.blobs.contains(key) || self.others.contains(key)
+    }
+
     /// Whether it is itself a part of making room.
     pub(crate) fn is_of_reclaiming(&self) -> bool {
         let is = |item: &Item| matches!(item.after, After::Move { .. } | After::Forget { .. });

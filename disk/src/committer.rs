@@ -217,6 +217,10 @@ impl Committer {
         answer: Answer<PutOutcome>,
     ) {
         if kind == RecordKind::Blob {
+            if self.batch.others.contains(&key) {
+                // What the table has is about to go.
+                self.flush();
+            }
             if self.inventory.table.touch(&key, self.inventory.now_s()) {
                 let _ = answer.send(Ok(PutOutcome::AlreadyPresent));
                 return;
@@ -231,9 +235,11 @@ impl Committer {
             let _ = answer.send(Err(error));
             return;
         }
-        if kind == RecordKind::Blob {
-            self.batch.blobs.insert(key);
-        }
+        let keys = match kind {
+            RecordKind::Blob => &mut self.batch.blobs,
+            RecordKind::ActionResult => &mut self.batch.others,
+        };
+        keys.insert(key);
         let entry = Entry {
             key,
             kind,
@@ -248,7 +254,9 @@ impl Committer {
     }
 
     fn remove(&mut self, key: &RecordKey, short: &ShortKey, answer: Answer<bool>) {
-        self.flush();
+        if self.batch.is_about(short) {
+            self.flush();
+        }
         let Some(entry) = self.inventory.table.get(short) else {
             let _ = answer.send(Ok(false));
             return;
@@ -269,6 +277,7 @@ impl Committer {
             return;
         };
         self.pack.note_removal();
+        self.batch.others.insert(*short);
         let at = self.next_location();
         let after = After::Remove { key: *short, location: entry.location, at, answer };
         self.push(removal.bytes, removal.prologue_bytes, after);

@@ -80,6 +80,7 @@ impl Committer {
             return self.give_up_batch(batch, &error);
         }
         self.batch.blobs = batch.blobs;
+        self.batch.others = batch.others;
         self.batch.followers = batch.followers;
         for Item { bytes, prologue_bytes, after } in batch.items {
             if let Some(after) = self.after_again(after) {

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use larder_disk::{Durability, GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind};
-use larder_protos::{Digest, DigestFunction};
+use larder_disk::{
+    Content, Durability, GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind,
+};
+use larder_protos::{Digest, DigestFunction, Hash};
 use tempfile::tempdir;
 
+use crate::held::{HeldIo, Point};
 use crate::random::Random;
 use crate::sim_disk::{Plan, PowerCut, SimDisk};
 use crate::support::{
-    action_key, blob_files, get, keyspace, noise, open, open_with, open_without_index, options,
-    pack_files, put, put_blob, put_large,
+    action_key, blob_files, blob_key, get, keyspace, noise, open, open_with, open_without_index,
+    options, pack_files, put, put_blob, put_large,
 };
 
 fn other_key(content: &[u8]) -> RecordKey {
@@ -46,6 +49,94 @@ fn what_a_rule_names_is_gone_after_a_restart_too() {
         assert!(engine.record(&large).is_none());
         assert_eq!(get(engine, &result).unwrap().as_deref(), Some(&b"a result"[..]));
         assert!(engine.record(&other).is_some());
+    };
+    check(&engine);
+    drop(engine);
+    // By the log alone.
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    check(&open(dir.path()));
+}
+
+#[test]
+fn a_step_of_a_purge_is_synced_once() {
+    let dir = tempdir().unwrap();
+    let io = HeldIo::default();
+    let mut options = options(dir.path());
+    options.durability = Durability::Sync;
+    let engine = open_with(options, io.clone());
+    // Alike in their first byte, so that a step takes them all.
+    for number in 0..200_u8 {
+        let hash = Hash::from_bytes(DigestFunction::Sha256, &[&[7, number], &[0; 30][..]].concat());
+        put(&engine, &RecordKey::action_result(&keyspace(), &hash.unwrap()), b"a result").unwrap();
+    }
+    let syncs = || engine.activity().sync_micros.buckets().map(|(_, count)| count).sum::<u64>();
+    let before = syncs();
+    // All of them wait behind a put.
+    io.hold(Point::SyncPack);
+    let commit = engine.append(&blob_key(b"a put"), Content::Raw(b"a put")).unwrap();
+    io.wait_for(Point::SyncPack);
+    let purged = std::thread::scope(|scope| {
+        let rule = PurgeRule { kind: Some(RecordKind::ActionResult), ..PurgeRule::default() };
+        let engine = &engine;
+        let purging = scope.spawn(move || engine.purge(&rule, &mut |_| GoOn::No));
+        while engine.state().commit_queue_bytes < 200 {
+            std::thread::yield_now();
+        }
+        io.let_go(Point::SyncPack);
+        purging.join().unwrap()
+    });
+    commit.wait().unwrap();
+    assert_eq!(purged.unwrap().records, 200);
+    assert_eq!(syncs() - before, 2);
+}
+
+#[test]
+fn of_what_is_removed_and_stored_in_one_batch_the_last_counts() {
+    let dir = tempdir().unwrap();
+    let io = HeldIo::default();
+    let mut options = options(dir.path());
+    options.durability = Durability::Sync;
+    let engine = open_with(options, io.clone());
+    let keys = ["stored last", "removed last"].map(action_key);
+    for key in &keys {
+        put(&engine, key, b"the first").unwrap();
+    }
+    // All that follows waits behind a put.
+    io.hold(Point::SyncPack);
+    let commit = engine.append(&blob_key(b"a put"), Content::Raw(b"a put")).unwrap();
+    io.wait_for(Point::SyncPack);
+    std::thread::scope(|scope| {
+        let (engine, keys) = (&engine, &keys);
+        let grows = |work: &mut dyn FnMut()| {
+            let before = engine.state().commit_queue_bytes;
+            work();
+            while engine.state().commit_queue_bytes == before {
+                std::thread::yield_now();
+            }
+        };
+        let remove = |key: usize| {
+            grows(&mut || {
+                scope.spawn(move || assert!(engine.remove(&keys[key]).unwrap()));
+            });
+        };
+        let store = |key: usize| {
+            let commit = engine.append(&keys[key], Content::Raw(b"another")).unwrap();
+            scope.spawn(|| commit.wait().unwrap());
+        };
+        remove(0);
+        store(0);
+        remove(0);
+        store(0);
+        store(1);
+        remove(1);
+        store(1);
+        remove(1);
+        io.let_go(Point::SyncPack);
+    });
+    commit.wait().unwrap();
+    let check = |engine: &larder_disk::Engine| {
+        assert_eq!(get(engine, &keys[0]).unwrap().as_deref(), Some(&b"another"[..]));
+        assert_eq!(get(engine, &keys[1]).unwrap(), None);
     };
     check(&engine);
     drop(engine);
