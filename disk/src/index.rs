@@ -341,17 +341,26 @@ impl PackFacts {
         self
     }
 
-    /// Leaves out what is dead, and brings recency and hits up to date.
+    /// Leaves out what is dead, and brings recency and hits up to date. A dead action result becomes a removal: an older one must not
+    /// be found in its stead.
     fn apply(&self, mut items: Vec<Item>) -> Vec<Item> {
         items.retain_mut(|item| {
-            let Location::Pack { offset, .. } = item.location() else { return false };
+            let at = item.location();
+            let Location::Pack { offset, .. } = at else { return false };
+            let is_dead = self.dead.binary_search(&offset).is_ok();
+            if let Item::Put(Entry { key, kind: RecordKind::ActionResult, .. }) = item
+                && is_dead
+            {
+                *item = Item::Removal { key: *key, at };
+                return true;
+            }
             if let Item::Put(entry) = item
                 && let Ok(at) = self.recencies.binary_search_by_key(&offset, |it| it.offset)
             {
                 entry.recency_s = self.recencies[at].asked_s;
                 entry.hits = self.recencies[at].hits;
             }
-            self.dead.binary_search(&offset).is_err()
+            !is_dead
         });
         items
     }

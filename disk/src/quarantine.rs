@@ -39,7 +39,8 @@ impl Inventory {
     }
 
     /// Drops a record of which not even the key can be read any more. Says whether it still was where the caller saw it. A
-    /// rebuild from the log does not find it either, so the log needs no removal.
+    /// rebuild from the log does not find it either, and a removal cannot be written, which has the whole key. So of an action result
+    /// that replaced another only the index says that the older one is not to be found, for as long as the pack is there.
     pub(crate) fn quarantine_unnamed(
         &self,
         entry: &Entry,
@@ -90,7 +91,7 @@ impl Inventory {
     fn bury(&self, key: &RecordKey, entry: &Entry) {
         if !self.loaded.is_open() {
             // A newer record may not have been read yet, and a removal would end that one too. Until the index is lost, it
-            // says what the log does not.
+            // says what the log does not, of an older action result as well; whoever ends the pack says it to the log.
             return;
         }
         let job = Job::Bury { key: key.clone(), entry: *entry };

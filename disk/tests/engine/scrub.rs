@@ -135,6 +135,31 @@ fn what_a_reader_found_rotten_stays_a_miss_when_the_index_is_rebuilt() {
 }
 
 #[test]
+fn no_older_result_stands_in_for_one_whose_name_has_rotten() {
+    let dir = tempdir().unwrap();
+    let key = action_key("run twice");
+    let (older, newer) = (noise(1, 300), noise(2, 300));
+    let engine = open(dir.path());
+    put(&engine, &key, &older).unwrap();
+    put(&engine, &key, &newer).unwrap();
+    drop(engine);
+    let pack = &pack_files(dir.path())[0];
+    // In the prologue, before the hash.
+    rot(pack, position_of(pack, &newer) - 60);
+    let engine = open_with(scrubbing(dir.path()), RealIo);
+    await_round(&engine);
+    assert_eq!(engine.usage().corrupt_records, 1);
+    assert_eq!(get(&engine, &key).unwrap(), None);
+    drop(engine);
+    for _ in 0..2 {
+        assert_eq!(get(&open(dir.path()), &key).unwrap(), None);
+    }
+    let newest = noise(3, 300);
+    put(&open(dir.path()), &key, &newest).unwrap();
+    assert!(get(&open(dir.path()), &key).unwrap() == Some(newest));
+}
+
+#[test]
 fn a_file_that_another_hand_took_or_cut_is_dropped() {
     let dir = tempdir().unwrap();
     let io = GatedIo::default();
