@@ -22,6 +22,8 @@ const SYNC_FAILED: &str = "a sync failed";
 pub(crate) struct DurableState {
     /// Guards a few words; never held across a sync.
     progress: Mutex<Progress>,
+    /// Guards no data: held while all is synced, so that who finds nothing left to sync does not return before another has synced it.
+    syncing: Mutex<()>,
 }
 
 #[derive(Default, Debug)]
@@ -68,6 +70,7 @@ impl DurableState {
 
 /// Syncs all that is written; a failure ends writes.
 pub(crate) fn sync_all(inventory: &Inventory) -> Result<(), DiskError> {
+    let _syncing = inventory.durable.syncing.lock();
     inventory.check_writable()?;
     let (written, fans) = {
         let mut progress = inventory.durable.progress.lock();

@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use larder_disk::{DiskError, Durability, Engine, RealIo, RecordKey};
 use tempfile::tempdir;
 
+use crate::held::{HeldIo, Point};
 use crate::support::{
     action_key, blob_files, blob_key, copy_dir, get, noise, open, open_with, options, pack_files,
     prose, put, put_blob, put_large,
@@ -285,6 +286,31 @@ fn child_that_writes_until_it_is_killed() {
         put(&engine, &action_key(&(number % 20).to_string()), &number.to_le_bytes()).unwrap();
         out.write_all(format!("\n{SENTINEL}{number}\n").as_bytes()).unwrap();
     }
+}
+
+#[test]
+fn a_sync_ends_when_that_of_another_does() {
+    let dir = tempdir().unwrap();
+    let io = HeldIo::default();
+    let mut options = options(dir.path());
+    options.durability = Durability::Interval(Duration::from_hours(1));
+    let engine = open_with(options, io.clone());
+    put_large(&engine, &noise(1, 1 << 20));
+    io.hold(Point::SyncFan);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| engine.sync().unwrap());
+        io.wait_for(Point::SyncFan);
+        let second = scope.spawn(|| engine.sync().unwrap());
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while !second.is_finished() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        let is_early = second.is_finished();
+        io.let_go(Point::SyncFan);
+        first.join().unwrap();
+        second.join().unwrap();
+        assert!(!is_early, "the name of a blob file was not synced yet");
+    });
 }
 
 #[test]
