@@ -45,7 +45,7 @@ struct Asked {
     certificates: Option<Role>,
     header: Option<HeaderName>,
     guesses: Guesses,
-    computing: Semaphore,
+    computing: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
@@ -105,7 +105,7 @@ impl Access {
             certificates: settings.certificates,
             header: settings.header.clone(),
             guesses: Guesses::new(),
-            computing: Semaphore::new(COMPUTING_MAX),
+            computing: Arc::new(Semaphore::new(COMPUTING_MAX)),
             waiting: Semaphore::new(WAITING_MAX),
         };
         Ok(Self { asked: Some(asked), counts, drainer })
@@ -208,7 +208,8 @@ impl Asked {
     async fn check(&self, check: PasswordCheck) -> Result<Granted, Refusal> {
         let PasswordCheck { entries, is_decoy, password, peer, need } = check;
         let _place = self.waiting.try_acquire().map_err(|_| Refusal::TooMany)?;
-        let _turn = self.computing.acquire().await.map_err(|_| Refusal::TooMany)?;
+        let turn = Arc::clone(&self.computing).acquire_owned().await;
+        let turn = turn.map_err(|_| Refusal::TooMany)?;
         // Of many calls with one password the first computes, and the others find it remembered.
         let remembered = entries.iter().find(|entry| entry.verified.is(&password.0));
         if let Some(entry) = remembered.filter(|_| !is_decoy) {
@@ -218,6 +219,8 @@ impl Asked {
             return Err(Refusal::TooMany);
         }
         let right = blocking::run(move || {
+            // A password whose call is gone is computed nevertheless, and keeps its turn until then.
+            let _turn = turn;
             let right = entries.into_iter().find(|entry| entry.password.is(&password.0))?;
             right.verified.remember(&password.0);
             Some(right)
@@ -271,4 +274,52 @@ fn with_password(
         None => return Err(peer),
     };
     Ok(Verdict::Undecided(PasswordCheck { entries, is_decoy, password, peer, need }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
+    use http::header::AUTHORIZATION;
+
+    use super::*;
+
+    #[test]
+    fn a_password_keeps_its_turn_when_its_call_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("credentials");
+        let hash = "$argon2id$v=19$m=19456,t=2,p=1$iTT4Q0a6VvLMJqVDYZvw7A$nAHIokdVjWqCgPF8MzLHkdYgYokzUD/vx/F0qfNsX8A";
+        std::fs::write(&path, format!("alice write password {hash}\n")).unwrap();
+        let settings = AuthSettings {
+            credentials_file: Some(path),
+            anonymous: None,
+            certificates: None,
+            header: None,
+        };
+        let access = Access::open(Some(&settings), CancellationToken::new()).unwrap();
+        let turns = &access.asked.as_ref().unwrap().computing;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (let_go, is_held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || is_held.recv());
+            let request = Request::get("/").header(AUTHORIZATION, "Basic YWxpY2U6d3Jvbmc=");
+            let verdict = access.judge(&request.body(()).unwrap(), Need::Role(Role::Read));
+            let Verdict::Undecided(check) = verdict else { panic!("a new password: {verdict:?}") };
+            let mut call = Box::pin(access.check(check));
+            assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(call);
+            assert_eq!(turns.available_permits(), COMPUTING_MAX - 1);
+
+            drop(let_go);
+            assert!(busy.await.unwrap().is_err());
+            let all = turns.acquire_many(COMPUTING_MAX.try_into().unwrap());
+            let all = tokio::time::timeout(Duration::from_mins(1), all).await;
+            assert!(all.is_ok(), "its turn has ended");
+        });
+    }
 }
