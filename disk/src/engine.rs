@@ -176,6 +176,18 @@ impl Engine {
         self.inventory().loaded.wait();
     }
 
+    /// Ends the reading of what is stored, where the engine is to be dropped soon: whoever waits for it goes on, and what was not read
+    /// counts as missing. Nothing is evicted from now on, and what has to know all ends in [`DiskError::Closed`].
+    pub fn stop_loading(&self) {
+        self.inventory().close();
+    }
+
+    /// Blocks until all that is stored is known, or will not be.
+    pub(crate) fn require_loaded(&self) -> Result<(), DiskError> {
+        self.wait_loaded();
+        if self.inventory().is_closing() { Err(DiskError::Closed) } else { Ok(()) }
+    }
+
     /// What is known of a record. Memory only.
     pub fn record(&self, key: &RecordKey) -> Option<RecordInfo> {
         let inventory = self.inventory();
@@ -293,7 +305,7 @@ impl Engine {
     /// as a put.
     pub fn remove(&self, key: &RecordKey) -> Result<bool, DiskError> {
         self.inventory().check_writable()?;
-        self.wait_loaded();
+        self.require_loaded()?;
         let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
         let (answer, receiver) = oneshot::channel();
         self.submit(Job::Remove { key: key.clone(), short, answer })?;

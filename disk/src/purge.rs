@@ -67,7 +67,7 @@ impl Engine {
         tell: &mut dyn FnMut(Purged) -> GoOn,
     ) -> Result<Purged, DiskError> {
         self.inventory().check_writable()?;
-        self.wait_loaded();
+        self.require_loaded()?;
         let partitions = self.partitions_of(rule);
         let mut purged = Purged::default();
         for shard in 0..SHARDS {
@@ -102,7 +102,7 @@ impl Engine {
     /// or where nothing can go. Blocks.
     pub fn give_up(&self, target_bytes: u64) -> Result<bool, DiskError> {
         self.inventory().check_writable()?;
-        self.wait_loaded();
+        self.require_loaded()?;
         let (answer, receiver) = oneshot::channel();
         self.submit(Job::GiveUp { target_bytes, answer })?;
         receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))

@@ -238,6 +238,10 @@ impl Committer {
     fn advance(&mut self, needed_bytes: u64, haste: Haste) -> Result<Advance, DiskError> {
         self.inventory.check_writable()?;
         self.flush();
+        // The table may not have all that is stored, and what is not in it would neither be kept nor stay removed.
+        if self.inventory.is_closing() {
+            return Err(DiskError::Closed);
+        }
         if let Some(retiring) = self.reclaim.retiring.take() {
             return self.retire_step(retiring, haste);
         }

@@ -404,6 +404,9 @@ impl RunningServer {
     }
 
     fn join(&mut self) {
+        self.clients.wait_drained();
+        // Threads that wait until all that is stored is known would hold up all that follows.
+        self.stacks.engine().stop_loading();
         self.clients.join();
         self.background = None;
         self.admin.drain();

@@ -224,7 +224,12 @@ impl TestServer {
         Self::start_in_on(directory, Arc::new(RealIo), settings).await
     }
 
-    async fn start_in_on(directory: TempDir, io: Arc<dyn Io>, settings: &[(&str, &str)]) -> Self {
+    /// The same over a directory that has data.
+    pub async fn start_in_on(
+        directory: TempDir,
+        io: Arc<dyn Io>,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let log = LogChecker::install();
         let config = config(directory.path(), settings);
         let is_encrypted = config.tls.is_some();

@@ -7,7 +7,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use larder_disk::{Accepts, DirEntry, Engine, Io, IoFile, OpenMode, RealIo, RecordKind};
+use larder_disk::{
+    Accepts, DirEntry, DiskError, Engine, EngineOptions, GoOn, Io, IoFile, OpenMode, PurgeRule,
+    RealIo, RecordKind,
+};
 use larder_protos::{Digest, DigestFunction};
 use parking_lot::{Condvar, Mutex};
 use tempfile::tempdir;
@@ -118,6 +121,39 @@ fn an_engine_that_ends_while_it_reads_loses_nothing() {
     ending.join().unwrap();
     let engine = open(dir.path());
     assert!(keys.iter().chain([&small]).all(|key| engine.contains(key)));
+}
+
+#[test]
+fn an_engine_that_stops_reading_does_nothing_that_takes_knowing_all() {
+    let dir = tempdir().unwrap();
+    let nearly_full = EngineOptions { max_size_bytes: 11 << 20, ..options(dir.path()) };
+    let engine = open_with(nearly_full.clone(), RealIo);
+    let keys: Vec<_> = (0..8).map(|seed| put_large(&engine, &noise(seed, 1 << 20))).collect();
+    assert_eq!(engine.usage().evictions, 0);
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+
+    let io = HeldIo::default();
+    let engine = Engine::open(nearly_full, Arc::new(io.clone())).unwrap();
+    let everything = PurgeRule::default();
+    let more: Vec<_> = (10..16).map(|seed| noise(seed, 900_000)).collect();
+    std::thread::scope(|scope| {
+        let purge = scope.spawn(|| engine.purge(&everything, &mut |_| GoOn::Yes).map(drop));
+        let give_up = scope.spawn(|| engine.give_up(0).map(drop));
+        let remove = scope.spawn(|| engine.remove(&keys[0]).map(drop));
+        let puts = scope.spawn(|| {
+            more.iter().try_for_each(|content| put(&engine, &blob_key(content), content).map(drop))
+        });
+        engine.stop_loading();
+        io.let_go();
+        for waiting in [purge, give_up, remove, puts] {
+            let answer = waiting.join().unwrap();
+            assert!(matches!(answer, Err(DiskError::Closed)), "{answer:?}");
+        }
+    });
+    drop(engine);
+    let engine = open(dir.path());
+    assert!(keys.iter().all(|key| engine.contains(key)));
 }
 
 #[test]

@@ -22,7 +22,7 @@ mod worker;
 use std::convert::Infallible;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +30,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,8 @@ impl Encryption {
 #[derive(Debug)]
 pub struct Transport {
     draining: CancellationToken,
+    /// Each worker has a sender for as long as it serves. Nobody locks it: it can be shared so.
+    serving: Mutex<mpsc::Receiver<Infallible>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -131,6 +134,7 @@ pub fn serve<S: HttpService>(
     let cancel_on_error = draining.clone().drop_guard();
     let mut threads = Vec::new();
     let mut workers = Vec::new();
+    let (serves, serving) = mpsc::channel();
     for index in 0..options.workers.get() {
         let terms = worker::Terms {
             draining: draining.clone(),
@@ -142,9 +146,12 @@ pub fn serve<S: HttpService>(
         let service = service.clone();
         let runtime = runtime(worker::BLOCKING_THREADS_MAX)?;
         let name = format!("{}-{index}", options.name);
-        let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || runtime.block_on(worker::run(work, service)))?;
+        let serves = serves.clone();
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            // Goes before the runtime, whose end waits for its blocking work.
+            let _serves = serves;
+            runtime.block_on(worker::run(work, service));
+        })?;
         threads.push(thread);
         workers.push(seat);
     }
@@ -160,7 +167,7 @@ pub fn serve<S: HttpService>(
             runtime.block_on(until.run_until_cancelled(acceptor.run(doors)));
         })?;
     threads.push(thread);
-    Ok(Transport { draining: cancel_on_error.disarm(), threads })
+    Ok(Transport { draining: cancel_on_error.disarm(), serving: Mutex::new(serving), threads })
 }
 
 impl Transport {
@@ -168,6 +175,12 @@ impl Transport {
     /// flight end. Returns at once; further calls do nothing.
     pub fn drain(&self) {
         self.draining.cancel();
+    }
+
+    /// Blocks until requests in flight have ended or were cut, which takes a drain. Blocking work of theirs may go on.
+    pub fn wait_drained(&mut self) {
+        // Nothing is ever sent: this ends with the last sender.
+        let _ended = self.serving.get_mut().recv();
     }
 
     /// Blocks until every thread has ended, which takes a drain.

@@ -31,6 +31,7 @@ mod remote_asset;
 mod request_metadata;
 mod resume;
 mod shapes;
+mod slow_start;
 mod stalls;
 mod tls;
 mod unix_socket;
