@@ -14,7 +14,7 @@ use crate::compose::Stacks;
 use crate::config::ByteSize;
 use crate::edge::instance_keyspaces;
 
-/// Steps that whoever asked has not read yet; of more only the last counts.
+/// Steps that whoever asked has not read yet; of more only the last counts, for which there is always room.
 const STEPS_MAX: usize = 16;
 
 /// What is to be purged: all that fits what is said.
@@ -286,7 +286,7 @@ impl Operations {
             // What went must not be served from memory.
             operations.stacks.forget();
             log_end(order, &by, &last, steps.is_closed());
-            let _gone = steps.blocking_send(last);
+            let _gone = steps.try_send(last);
         });
         receiver
     }
@@ -380,12 +380,13 @@ fn log_end(order: &'static str, by: &Orderer, last: &Step, is_abandoned: bool) {
     }
 }
 
-/// Whoever asked may read slowly, but not go away.
+/// Whoever asked may read slowly, or not at all, but not go away.
 fn tell(steps: &mpsc::Sender<Step>, step: Step) -> GoOn {
-    match steps.try_send(step) {
-        Err(mpsc::error::TrySendError::Closed(_)) => GoOn::No,
-        Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => GoOn::Yes,
+    // The last place is for the last step.
+    if steps.capacity() > 1 {
+        let _gone = steps.try_send(step);
     }
+    if steps.is_closed() { GoOn::No } else { GoOn::Yes }
 }
 
 /// On the thread for blocking work, which belongs to a runtime.

@@ -1,8 +1,15 @@
 //! What an admin has done to a running server.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::Full;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use larder_testkit::TestServer;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::access::{ADMIN, File, WRITER};
@@ -127,6 +134,43 @@ async fn the_store_shrinks_and_the_scrub_obeys() {
     let stats = server.admin("/admin/v1/stats").await;
     let stats = String::from_utf8_lossy(stats.body()).into_owned();
     assert!(stats.contains("\"usage\"") && stats.contains("\"action_results\""), "{stats}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_the_steps_keeps_nobody_from_the_next_order() {
+    let server = TestServer::start().await;
+    // More steps than wait for him.
+    for size in 1..100 {
+        store(&server, &sample(size)).await;
+    }
+    let stream = TcpStream::connect(server.admin_address()).await.expect("it listens");
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connection);
+    let purge = Request::post(format!("http://{}/admin/v1/purge", server.admin_address()))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from_static(b"{\"everything\":true}")))
+        .expect("a request");
+    let unread = sender.send_request(purge).await.expect("an answer");
+    assert_eq!(unread.status(), StatusCode::OK);
+
+    let next = async {
+        loop {
+            let (code, text) = order(&server, "/admin/v1/evict", "{\"to_bytes\":0}").await;
+            if code != StatusCode::CONFLICT {
+                return (code, text);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let next = tokio::time::timeout(Duration::from_secs(20), next).await;
+    let (code, text) = next.expect("the purge has ended");
+    assert_eq!(code, StatusCode::OK, "{text}");
+    drop((unread, sender));
+    tasks.shutdown().await;
     server.stop().await;
 }
 
