@@ -1,6 +1,7 @@
 //! [`FromFiles`]: a value made of small files, made anew when they change.
 //!
-//! Promise: a change that cannot be used leaves the value as it was. Files are compared by content, so that a link which is
+//! Promise: a change that cannot be used leaves the value as it was, and is tried again at each look, since what stands in its way may
+//! pass: a file that another one does not fit to yet, or a want of descriptors. Files are compared by content, so that a link which is
 //! turned to another file, as Kubernetes does it with secrets, counts, and a `touch` does not.
 
 use std::fmt;
@@ -23,7 +24,7 @@ pub struct FromFiles<T, E> {
     /// Held to copy the pointer.
     current: RwLock<Arc<T>>,
     /// Held while the files are read, so that two changes do not overtake each other; nothing waits in it.
-    seen: Mutex<Vec<Content>>,
+    seen: Mutex<Seen>,
     replaced: AtomicU64,
     refused: AtomicU64,
 }
@@ -39,6 +40,13 @@ pub enum Refreshed<E> {
     Refused(E),
 }
 
+/// The files as they were at the last look.
+struct Seen {
+    contents: Vec<Content>,
+    /// The value is not of these.
+    is_refused: bool,
+}
+
 /// What is in a file; `None` where it cannot be read.
 type Content = Option<[u8; 32]>;
 
@@ -49,7 +57,7 @@ impl<T, E> FromFiles<T, E> {
         load: impl Fn() -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
         // Read before the value is made: what changes in between is seen as a change later.
-        let seen = contents(&paths);
+        let seen = Seen { contents: contents(&paths), is_refused: false };
         let first = load()?;
         Ok(Self {
             paths,
@@ -70,16 +78,20 @@ impl<T, E> FromFiles<T, E> {
     pub fn refresh(&self) -> Refreshed<E> {
         let mut seen = self.seen.lock();
         let now = contents(&self.paths);
-        if *seen == now {
+        let is_same = seen.contents == now;
+        if is_same && !seen.is_refused {
             return Refreshed::Same;
         }
-        *seen = now;
-        match (self.load)() {
+        let loaded = (self.load)();
+        *seen = Seen { contents: now, is_refused: loaded.is_err() };
+        match loaded {
             Ok(value) => {
                 *self.current.write() = Arc::new(value);
                 self.replaced.fetch_add(1, Ordering::Relaxed);
                 Refreshed::Replaced
             }
+            // Told and counted once.
+            Err(_) if is_same => Refreshed::Same,
             Err(error) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Refreshed::Refused(error)
@@ -115,8 +127,9 @@ fn contents(paths: &[PathBuf]) -> Vec<Content> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::num::ParseIntError;
+    use std::sync::atomic::AtomicBool;
+    use std::{fs, io};
 
     use super::*;
 
@@ -146,5 +159,29 @@ mod tests {
         check(None, "Refused", 2);
         check(Some("3"), "Replaced", 3);
         assert_eq!((number.replaced(), number.refused()), (2, 2));
+    }
+
+    #[test]
+    fn what_could_not_be_read_for_a_while_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("number");
+        fs::write(&path, "1").unwrap();
+        let has_descriptors = Arc::new(AtomicBool::new(true));
+        let (read, can_read) = (path.clone(), Arc::clone(&has_descriptors));
+        let number = FromFiles::<String, io::Error>::open(vec![path.clone()], move || {
+            if !can_read.load(Ordering::Relaxed) {
+                return Err(io::Error::other("too many open files"));
+            }
+            bounded_read(&read, 100)
+        });
+        let number = number.unwrap();
+        fs::write(&path, "2").unwrap();
+        has_descriptors.store(false, Ordering::Relaxed);
+        assert!(matches!(number.refresh(), Refreshed::Refused(_)));
+        assert!(matches!(number.refresh(), Refreshed::Same), "said and counted once");
+        has_descriptors.store(true, Ordering::Relaxed);
+        assert!(matches!(number.refresh(), Refreshed::Replaced));
+        assert!(matches!(number.refresh(), Refreshed::Same));
+        assert_eq!((number.current().as_str(), number.replaced(), number.refused()), ("2", 1, 1));
     }
 }
