@@ -5,9 +5,10 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 /// Collects the ERROR lines of this process. One for all tests in it, since workers of a server are threads of their own,
 /// which a subscriber of one test would not see.
@@ -66,7 +67,7 @@ impl LogChecker {
 
 struct Collector(&'static LogChecker);
 
-impl<S: Subscriber> Layer<S> for Collector {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let is_error = *event.metadata().level() == Level::ERROR;
         if !is_error && self.0.secrets.lock().is_empty() {
@@ -88,6 +89,16 @@ impl<S: Subscriber> Layer<S> for Collector {
         attributes.record(&mut line);
         self.0.look_for_secrets(&line.0);
     }
+
+    fn on_record(&self, span: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if self.0.secrets.lock().is_empty() {
+            return;
+        }
+        let name = context.metadata(span).map_or("a span", |metadata| metadata.name());
+        let mut line = Line(format!("{name}:"));
+        values.record(&mut line);
+        self.0.look_for_secrets(&line.0);
+    }
 }
 
 struct Line(String);
@@ -95,5 +106,27 @@ struct Line(String);
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let _ = write!(self.0, " {field}={value:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forbidden_text_is_found_wherever_it_is_logged() {
+        let checker: &'static LogChecker = Box::leak(Box::default());
+        checker.forbid("hunter2");
+        let subscriber = tracing_subscriber::registry().with(Collector(checker));
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::debug_span!("later", password = tracing::field::Empty);
+            span.record("password", "hunter2");
+            let _begun = tracing::trace_span!("at once", password = "hunter2");
+            tracing::info!(password = "hunter2", "line");
+            tracing::info!(password = "hunter3", "another");
+        });
+        let begins = |line: String| line.split(':').next().map(str::to_owned);
+        let found: Vec<_> = checker.leaks().into_iter().filter_map(begins).collect();
+        assert_eq!(found, ["later", "at once", "larder_testkit"]);
     }
 }
