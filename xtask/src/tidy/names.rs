@@ -30,10 +30,16 @@ fn expected_name(folder: &str) -> String {
 fn empty_name(source: &Text) -> Option<&str> {
     let from_path = source.path.trim_end_matches(".rs").split('/');
     let inline = source.content.lines().filter_map(|line| {
-        let line = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
-        line.strip_prefix("mod ")?.strip_suffix(" {")
+        without_visibility(line.trim_start()).strip_prefix("mod ")?.strip_suffix(" {")
     });
     from_path.chain(inline).find(|name| EMPTY_NAMES.contains(name))
+}
+
+/// What follows `pub` or `pub(…)`, if it stands there.
+fn without_visibility(line: &str) -> &str {
+    let Some(public) = line.strip_prefix("pub") else { return line };
+    let scoped = public.strip_prefix('(').and_then(|scoped| scoped.split_once(')'));
+    scoped.map_or(public, |(_, rest)| rest).trim_start()
 }
 
 #[cfg(test)]
@@ -64,6 +70,10 @@ mod tests {
             ("cas/src/helpers/mod.rs", "", false),
             ("cas/tests/common/mod.rs", "", false),
             ("cas/src/lib.rs", "pub(crate) mod types {\n", false),
+            ("cas/src/lib.rs", "    pub(super) mod common {\n", false),
+            ("cas/src/lib.rs", "pub(in crate::chunked) mod util {\n", false),
+            ("cas/src/lib.rs", "pub mod misc {\n", false),
+            ("cas/src/lib.rs", "pub(super) mod commons {\n", true),
         ];
         for (path, content, fine) in table {
             let source = Text { path: path.to_owned(), content: content.to_owned() };
