@@ -11,7 +11,9 @@ use crate::blobs::{self, Content};
 
 const BUFFER_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 64 << 20;
-const WRITTEN_BYTES: usize = 256 << 20;
+const WRITTEN_FILE_BYTES: usize = 64 << 20;
+/// Together 1 GiB, about what a scenario writes: the first files may find memory that the system has at hand, the others want new.
+const WRITTEN_FILES: usize = 16;
 const APPEND_BYTES: usize = 4 << 10;
 const APPENDS_A_SYNC: usize = 64;
 
@@ -26,11 +28,16 @@ pub(super) fn page_cache_read(scratch: &Path) -> io::Result<Cost> {
 }
 
 pub(super) fn file_write(scratch: &Path) -> io::Result<Cost> {
-    let mut file = tempfile::tempfile_in(scratch)?;
     let watch = Stopwatch::start();
-    write(&mut file, WRITTEN_BYTES)?;
-    file.sync_data()?;
-    Ok(watch.cost(WRITTEN_BYTES as u64))
+    let mut files = Vec::new();
+    for _ in 0..WRITTEN_FILES {
+        let mut file = tempfile::tempfile_in(scratch)?;
+        write(&mut file, WRITTEN_FILE_BYTES)?;
+        file.sync_data()?;
+        // Stays until all are written, as what a cache stores does.
+        files.push(file);
+    }
+    Ok(watch.cost((WRITTEN_FILES * WRITTEN_FILE_BYTES) as u64))
 }
 
 pub(super) fn segment_append(scratch: &Path) -> io::Result<Cost> {

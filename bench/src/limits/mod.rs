@@ -32,7 +32,7 @@ pub(crate) enum Limit {
     ZstdOut,
     /// `pread` of what the page cache has.
     PageCacheRead,
-    /// A file written in sequence and synced at its end.
+    /// New files of 64 MiB, each written in sequence and synced at its end.
     FileWrite,
     /// Appends of 4 KiB to one file, an fdatasync for each 64.
     SegmentAppend,
@@ -99,7 +99,7 @@ impl Limit {
 }
 
 impl Limits {
-    /// Measures each for half a second or so; files go to `scratch` and are removed.
+    /// Measures each for half a second or so, writing for some more; files go to `scratch`, 1 GiB at most, and are removed.
     pub(crate) fn measure(scratch: &Path, mut tell: impl FnMut(Limit)) -> Result<Self, BenchError> {
         let mut measured = Vec::new();
         for limit in Limit::ALL {
