@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use cargo_metadata::MetadataCommand;
-use xshell::{Shell, cmd};
+use xshell::Shell;
+
+use crate::cargo::cargo;
 
 /// Loads Larder, with these settings, and its peers in turn; `options` are the load generator's.
 pub(crate) fn peers(
@@ -56,9 +58,10 @@ impl Built {
         let metadata = MetadataCommand::new().current_dir(root).no_deps().exec()?;
         let shell = Shell::new()?;
         shell.change_dir(root);
-        cmd!(shell, "cargo build --release --package larder-server --package larder-bench")
-            .run()?;
-        cmd!(shell, "cargo build --quiet --package larder-compat-tests --bin {program}").run()?;
+        let released = ["--package", "larder-server", "--package", "larder-bench"];
+        cargo(&shell).args(["build", "--release"]).args(released).run()?;
+        let started = ["--package", "larder-compat-tests", "--bin", program];
+        cargo(&shell).args(["build", "--quiet"]).args(started).run()?;
         Ok(Self { target: metadata.target_directory.into(), program })
     }
 

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cargo_metadata::MetadataCommand;
-use xshell::{Shell, cmd};
+use xshell::Shell;
+
+use crate::cargo::cargo;
 
 /// Runs `clients` (all of them when none is named) against the binary `server`, or against one built now.
 pub(crate) fn run(
@@ -22,16 +24,24 @@ pub(crate) fn run(
     let server = if let Some(server) = named {
         server
     } else {
-        cmd!(shell, "cargo build --release --package larder-server").run()?;
+        cargo(&shell).args(["build", "--release", "--package", "larder-server"]).run()?;
         metadata.target_directory.join("release/larder").into()
     };
     let work_dir = metadata.target_directory.join("compat");
-    let compat =
-        cmd!(shell, "cargo run --quiet --package larder-compat-tests --bin larder-compat --")
-            .args(["--work-dir", work_dir.as_str(), "--server"])
-            .arg(server)
-            .args(["--rounds", &rounds.to_string()])
-            .args(clients);
+    let compat = cargo(&shell)
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "larder-compat-tests",
+            "--bin",
+            "larder-compat",
+            "--",
+        ])
+        .args(["--work-dir", work_dir.as_str(), "--server"])
+        .arg(server)
+        .args(["--rounds", &rounds.to_string()])
+        .args(clients);
     let status = std::process::Command::from(compat).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,6 +3,7 @@
 //! records what Bazel asks it for.
 
 mod bench;
+mod cargo;
 mod compat;
 mod tidy;
 
