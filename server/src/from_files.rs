@@ -38,6 +38,8 @@ pub enum Refreshed<E> {
     Replaced,
     /// They changed into something that cannot be used; the value is the old one.
     Refused(E),
+    /// They are as they were, and could not be used at this look either.
+    StillRefused(E),
 }
 
 /// The files as they were at the last look.
@@ -90,8 +92,7 @@ impl<T, E> FromFiles<T, E> {
                 self.replaced.fetch_add(1, Ordering::Relaxed);
                 Refreshed::Replaced
             }
-            // Told and counted once.
-            Err(_) if is_same => Refreshed::Same,
+            Err(error) if is_same => Refreshed::StillRefused(error),
             Err(error) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 Refreshed::Refused(error)
@@ -155,7 +156,7 @@ mod tests {
         check(Some("1"), "Same", 1);
         check(Some("2"), "Replaced", 2);
         check(Some("x"), "Refused", 2);
-        check(Some("x"), "Same", 2);
+        check(Some("x"), "StillRefused", 2);
         check(None, "Refused", 2);
         check(Some("3"), "Replaced", 3);
         assert_eq!((number.replaced(), number.refused()), (2, 2));
@@ -178,7 +179,7 @@ mod tests {
         fs::write(&path, "2").unwrap();
         has_descriptors.store(false, Ordering::Relaxed);
         assert!(matches!(number.refresh(), Refreshed::Refused(_)));
-        assert!(matches!(number.refresh(), Refreshed::Same), "said and counted once");
+        assert!(matches!(number.refresh(), Refreshed::StillRefused(_)));
         has_descriptors.store(true, Ordering::Relaxed);
         assert!(matches!(number.refresh(), Refreshed::Replaced));
         assert!(matches!(number.refresh(), Refreshed::Same));

@@ -42,7 +42,7 @@ impl Guard {
         AccessMetrics { access: Arc::clone(&self.access), tls: self.tls.clone() }
     }
 
-    /// Takes over what has changed in the files; says what did, and what could not be used.
+    /// Takes over what has changed in the files; says what did, and what cannot be used.
     pub(crate) fn refresh(&self) -> Vec<(&'static str, Result<(), String>)> {
         let credentials = self.access.credentials();
         let credentials = credentials.and_then(|file| refreshed("auth.credentials_file", file));
@@ -66,6 +66,8 @@ fn refreshed<T, E: Error + 'static>(
             tracing::warn!(problem, "{what} has changed and cannot be used: what was before holds");
             Some((what, Err(problem)))
         }
+        // The log has it.
+        Refreshed::StillRefused(error) => Some((what, Err(with_causes(&error)))),
     }
 }
 

@@ -48,13 +48,20 @@ pub(super) fn commands() -> [Command; 6] {
 
 /// Carries out the command of that name.
 pub(super) fn run(name: &str, matches: &ArgMatches) -> Result<(), AdminCommandError> {
-    match name {
+    let done = match name {
         "stats" => stats(matches),
         "top" => top::run(matches, &client(matches)?),
         "purge" => purge(matches),
         "evict" => evict(matches),
         "scrub" => scrub(matches),
         _ => reload(matches.subcommand().map_or(matches, |(_, matches)| matches)),
+    };
+    match done {
+        // Who reads the output, such as `head`, has seen enough.
+        Err(AdminCommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(())
+        }
+        done => done,
     }
 }
 

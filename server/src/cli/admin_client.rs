@@ -63,6 +63,10 @@ pub(super) enum AdminError {
     CaFile(#[source] TrustError),
     #[error("{url}: no server answers; is it running, and is this its admin port?")]
     Connect { url: String, source: io::Error },
+    #[error(
+        "{url}: no TLS with the server; --ca-file says who has signed its certificate, http:// asks without TLS"
+    )]
+    Tls { url: String, source: io::Error },
     #[error("{url}: the exchange broke off")]
     Exchange { url: String, source: hyper::Error },
     /// 401, 403, 409 and the like, with what the server says about it.
@@ -140,8 +144,9 @@ impl AdminClient {
         }
         let tls = tls_connector(self.ca_file.as_deref()).map_err(AdminError::CaFile)?;
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
-        let name = name.map_err(|error| connect(io::Error::other(error)))?;
-        let stream = tls.connect(name, stream).await.map_err(connect)?;
+        let refused = |source| AdminError::Tls { url: self.url.to_string(), source };
+        let name = name.map_err(|error| refused(io::Error::other(error)))?;
+        let stream = tls.connect(name, stream).await.map_err(refused)?;
         self.send(TokioIo::new(stream), request).await
     }
 

@@ -1,7 +1,7 @@
 //! The admin port, and the commands that ask it.
 
 use std::net::TcpStream;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -207,6 +207,26 @@ fn top_waits_for_a_server_that_is_away() {
     let again = Running::start(&home, &[&format!("--admin-listen={admin}")]);
     assert_eq!(again.admin, admin);
     terminal.await_text("TASKS by misses");
+}
+
+#[test]
+fn output_that_nobody_reads_to_its_end_is_no_failure() {
+    let running = Running::start(&home(), &[]);
+    let home = home();
+    let mut stats = larder(&home, &["stats"]);
+    stats.arg(format!("--admin=http://{}", running.admin));
+    let mut child = stats.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+}
+
+#[test]
+fn without_tls_on_both_sides_that_is_said() {
+    let running = Running::start(&home(), &[]);
+    let admin = format!("--admin=https://{}", running.admin);
+    let output = larder(&home(), &["stats", &admin]).output().unwrap();
+    check(&output, 1, "no TLS with the server");
 }
 
 #[test]
