@@ -18,7 +18,6 @@ use crate::commit::PutOutcome;
 use crate::compact::Sparse;
 use crate::durable::{Syncer, sync_all, sync_fan, sync_pack};
 use crate::error::DiskError;
-use crate::full_disk::FREE_AT_LEAST_BYTES;
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::io::write_full;
@@ -123,8 +122,6 @@ pub(crate) struct Committer {
     pub(crate) end: u64,
     /// Nothing more goes into the pack: bytes that could not be cut off lie behind `end`, or the pack is given up.
     pub(crate) has_dirty_tail: bool,
-    /// Whether the pack that is appended to stays where it is small.
-    pub(crate) spares_small_pack: bool,
     pub(crate) batch: Batch,
 }
 
@@ -145,7 +142,6 @@ impl Committer {
             pack,
             end,
             has_dirty_tail: false,
-            spares_small_pack: false,
             batch: Batch::default(),
         }
     }
@@ -508,13 +504,7 @@ impl Committer {
         }
     }
 
-    /// The pack that is appended to, and whether there is enough in it to reclaim it.
-    pub(crate) fn active(&self) -> (&Arc<Pack>, bool) {
-        let is_spared = self.spares_small_pack && self.end <= FREE_AT_LEAST_BYTES;
-        (&self.pack, self.holds_records() && !is_spared)
-    }
-
-    fn holds_records(&self) -> bool {
+    pub(crate) fn holds_records(&self) -> bool {
         self.end + self.batch.bytes > HEADER_BYTES as u64
     }
 

@@ -15,7 +15,7 @@ use crate::error::DiskError;
 use crate::eviction::survival_budget_bytes;
 use crate::pack::{HEADER_BYTES, LogPosition};
 use crate::purge::GoOn;
-use crate::reclaim::{Advance, Victim};
+use crate::reclaim::{Advance, Haste, Victim};
 use crate::retire::Purpose;
 use crate::slot::{Entry, Location};
 
@@ -127,7 +127,7 @@ impl Committer {
         self.flush();
         if self.reclaim.retiring.is_some() {
             // What has begun ends first.
-            self.reclaim_unit(0)?;
+            self.reclaim_unit(0, Haste::Urgent)?;
         }
         let Some(pack) = self.inventory.packs.get(sparse.pack) else { return Ok(false) };
         let path = self.inventory.layout.pack_file(pack.id);
@@ -141,7 +141,7 @@ impl Committer {
         drop(pack);
         let (unit, entries) = (sparse.pack.into(), sparse.entries);
         match self.begin_retiring(Victim { unit, entries, purpose: Purpose::Compaction })? {
-            Advance::Going(_) => self.reclaim_unit(0),
+            Advance::Going(_) => self.reclaim_unit(0, Haste::Urgent),
             Advance::Waiting | Advance::UnitGone | Advance::Nothing => Ok(false),
         }
     }

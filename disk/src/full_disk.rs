@@ -10,6 +10,7 @@ use crate::batch::{After, Batch, Item};
 use crate::committer::Committer;
 use crate::error::DiskError;
 use crate::pack::Pack;
+use crate::reclaim::Haste;
 
 /// At least so much is freed at once, so that not every write on a full disk evicts. The pack that is appended to is not
 /// worth less: a small store on a disk that others filled would lose all that it has, for nothing.
@@ -25,10 +26,9 @@ impl Committer {
         self.inventory.loaded.wait();
         let wanted_bytes = bytes.max(FREE_AT_LEAST_BYTES);
         let mut freed_bytes = 0;
-        self.spares_small_pack = true;
         while freed_bytes < wanted_bytes {
             let before = self.inventory.counters.file_bytes();
-            match self.reclaim_unit(0) {
+            match self.reclaim_unit(0, Haste::DiskFull) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -38,7 +38,6 @@ impl Committer {
             }
             freed_bytes += before.saturating_sub(self.inventory.counters.file_bytes());
         }
-        self.spares_small_pack = false;
         if freed_bytes > 0 {
             self.inventory.counters.count_full_disk();
             tracing::warn!(freed_bytes, "the disk is full; the oldest records made room");

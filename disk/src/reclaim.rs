@@ -45,13 +45,15 @@ pub(crate) struct Victim {
     pub(crate) purpose: Purpose,
 }
 
-/// Whether a step may wait for others.
+/// Whether a step may wait for others, and what it spares.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) enum Haste {
     /// Steps are taken between batches.
     Patient,
     /// A writer waits for the room.
     Urgent,
+    /// The same, and the disk is full: the pack that is appended to stays where it is small.
+    DiskFull,
 }
 
 /// What a step came to.
@@ -204,7 +206,7 @@ impl Committer {
             }
             self.inventory.loaded.wait();
             // What can never fit is no reason to empty the rest.
-            if needed_bytes > limit_bytes || !self.reclaim_unit(needed_bytes)? {
+            if needed_bytes > limit_bytes || !self.reclaim_unit(needed_bytes, Haste::Urgent)? {
                 if taken_bytes <= limit_bytes {
                     return Ok(());
                 }
@@ -214,9 +216,13 @@ impl Committer {
     }
 
     /// Gives up one unit on the way to `needed_bytes` under the limit, at once; `false` when there is none.
-    pub(crate) fn reclaim_unit(&mut self, needed_bytes: u64) -> Result<bool, DiskError> {
+    pub(crate) fn reclaim_unit(
+        &mut self,
+        needed_bytes: u64,
+        haste: Haste,
+    ) -> Result<bool, DiskError> {
         loop {
-            match self.advance(needed_bytes, Haste::Urgent)? {
+            match self.advance(needed_bytes, haste)? {
                 Advance::Going(_) | Advance::Waiting => {}
                 Advance::UnitGone => return Ok(true),
                 Advance::Nothing => return Ok(false),
@@ -231,7 +237,7 @@ impl Committer {
             return Ok(false);
         }
         let limit_bytes = self.room.limit_bytes(&self.inventory);
-        self.reclaim_unit(limit_bytes.saturating_sub(target_bytes))
+        self.reclaim_unit(limit_bytes.saturating_sub(target_bytes), Haste::Urgent)
     }
 
     /// Takes one step.
@@ -248,7 +254,7 @@ impl Committer {
         if let Some(victim) = self.reclaim.planned.pop_front() {
             return self.begin_retiring(victim);
         }
-        let (paid_bytes, surveyed) = self.survey_step(needed_bytes)?;
+        let (paid_bytes, surveyed) = self.survey_step(needed_bytes, haste)?;
         let Some(surveyed) = surveyed else { return Ok(Advance::Going(paid_bytes)) };
         self.reclaim.planned = surveyed.victims.into();
         self.reclaim.cut = surveyed.cut;

@@ -322,7 +322,7 @@ impl Committer {
             return Ok(false);
         }
         let now = self.end_of_log();
-        sync_pack(&self.inventory, self.active().0)?;
+        sync_pack(&self.inventory, &self.pack)?;
         self.inventory.durable.note_synced(now);
         Ok(true)
     }
@@ -334,7 +334,7 @@ impl Committer {
         };
         tracing::warn!(%error, pack = oldest, "no room to say what is gone; the oldest pack goes instead");
         self.reclaim.planned.clear();
-        if oldest == self.active().0.id {
+        if oldest == self.pack.id {
             self.leave_pack()?;
         }
         let unit = u64::from(oldest);

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use crate::committer::Committer;
 use crate::error::DiskError;
 use crate::eviction::{Cut, Histogram, LOW_WATERMARK_PART, Plan, UnitTally};
+use crate::full_disk::FREE_AT_LEAST_BYTES;
 use crate::inventory::{Inventory, Unit};
-use crate::reclaim::{Victim, standing, unit_number, unit_of};
+use crate::reclaim::{Haste, Victim, standing, unit_number, unit_of};
 use crate::retire::Purpose;
 use crate::slot::{Entry, Location};
 use crate::table::{SHARDS, Table};
@@ -111,6 +112,7 @@ impl Committer {
     pub(crate) fn survey_step(
         &mut self,
         needed_bytes: u64,
+        haste: Haste,
     ) -> Result<(u64, Option<Surveyed>), DiskError> {
         let survey = self.reclaim.survey.take();
         let mut survey = survey.unwrap_or_else(|| {
@@ -129,7 +131,7 @@ impl Committer {
             Stage::Counting { histogram, stored_bytes } => {
                 let stored = (stored_bytes, self.inventory.counters.records());
                 let cut = self.inventory.policy.lock().cut(&histogram, survey.needed_bytes, stored);
-                Stage::Tallying { cut, tallies: self.begin_tallies()? }
+                Stage::Tallying { cut, tallies: self.begin_tallies(haste)? }
             }
             Stage::Tallying { cut, tallies } => {
                 // More may have been written than the survey began with.
@@ -161,9 +163,9 @@ impl Committer {
     }
 
     /// The units there are, with nothing in them yet. The pack that is appended to is one if there is a record in it.
-    fn begin_tallies(&self) -> Result<HashMap<u64, UnitTally>, DiskError> {
-        let (active, has_records) = self.active();
-        let active = active.id;
+    fn begin_tallies(&self, haste: Haste) -> Result<HashMap<u64, UnitTally>, DiskError> {
+        let is_spared = haste == Haste::DiskFull && self.end <= FREE_AT_LEAST_BYTES;
+        let stays = is_spared || !self.holds_records();
         let units: Vec<(u64, Unit)> = {
             let units = self.inventory.units.lock();
             units.iter().map(|(order, unit)| (*order, unit.clone())).collect()
@@ -171,7 +173,7 @@ impl Committer {
         let mut tallies = HashMap::with_capacity(units.len());
         for (order, unit) in units {
             let length_bytes = match unit {
-                Unit::Pack { id } if id == active && !has_records => continue,
+                Unit::Pack { id } if id == self.pack.id && stays => continue,
                 Unit::Pack { id } => {
                     let Some(pack) = self.inventory.packs.get(id) else { continue };
                     let path = self.inventory.layout.pack_file(id);
@@ -198,7 +200,7 @@ impl Committer {
         let limit_bytes = self.room.limit_bytes(&self.inventory);
         let tallies = tallies.into_values().collect();
         let plan = self.inventory.policy.lock().plan(tallies, needed_bytes, limit_bytes);
-        let active = u64::from(self.active().0.id);
+        let active = u64::from(self.pack.id);
         if plan.victims.contains(&active) || plan.spared.contains(&active) {
             self.leave_pack()?;
         }
