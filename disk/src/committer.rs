@@ -258,7 +258,15 @@ impl Committer {
             return;
         };
         if let Location::File { sequence } = entry.location {
-            let _ = answer.send(self.remove_file(key, short, sequence));
+            // A pack may have the same blob, stored meanwhile; whoever reads the log again would find it.
+            let has_older = self.inventory.table.has_older(short, entry.location);
+            let removed = self.remove_file(key, short, sequence);
+            let _ = answer.send(removed.and_then(|removed| {
+                if removed && has_older {
+                    self.say_removed(key, &entry)?;
+                }
+                Ok(removed)
+            }));
             return;
         }
         let now_ms = self.inventory.io.unix_ms();

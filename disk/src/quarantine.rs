@@ -120,14 +120,19 @@ impl Committer {
         if there.is_some_and(|there| matches!(there.location, Location::Pack { .. })) {
             return;
         }
-        let now_ms = self.inventory.io.unix_ms();
-        let removal = encode_removal(key, entry.logical_size_bytes, now_ms);
-        let length = removal.bytes.len() as u64;
-        let pushed = self.prepare(length).and_then(|()| self.push_removal(removal, entry.key));
-        // By itself: what reclaims does not make room for itself.
-        let pushed = pushed.and_then(|()| self.write_gathered());
-        if let Err(error) = pushed {
+        if let Err(error) = self.say_removed(key, entry) {
             tracing::info!(%key, %error, "the log is told of a corrupt record when its pack goes");
         }
+    }
+
+    /// Writes a removal of what is not in the table any more.
+    pub(crate) fn say_removed(&mut self, key: &RecordKey, entry: &Entry) -> Result<(), DiskError> {
+        // By itself: what reclaims does not make room for itself.
+        self.flush();
+        let now_ms = self.inventory.io.unix_ms();
+        let removal = encode_removal(key, entry.logical_size_bytes, now_ms);
+        self.prepare(removal.bytes.len() as u64)?;
+        self.push_removal(removal, entry.key)?;
+        self.write_gathered()
     }
 }

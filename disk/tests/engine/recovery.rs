@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use larder_disk::{DiskError, Durability, Engine, RealIo, RecordKey};
+use larder_disk::{Content, DiskError, Durability, Engine, PutOutcome, RealIo, RecordKey};
 use tempfile::tempdir;
 
 use crate::held::{HeldIo, Point};
@@ -286,6 +286,35 @@ fn child_that_writes_until_it_is_killed() {
         put(&engine, &action_key(&(number % 20).to_string()), &number.to_le_bytes()).unwrap();
         out.write_all(format!("\n{SENTINEL}{number}\n").as_bytes()).unwrap();
     }
+}
+
+#[test]
+fn what_a_pack_and_a_file_have_is_removed_from_both() {
+    let dir = tempdir().unwrap();
+    let io = HeldIo::default();
+    let mut options = options(dir.path());
+    options.durability = Durability::Sync;
+    let engine = open_with(options, io.clone());
+    let content = noise(1, 100_000);
+    // The file gets its name while the pack's record is in its sync.
+    io.hold(Point::Rename);
+    let key = std::thread::scope(|scope| {
+        let writing = scope.spawn(|| put_large(&engine, &content));
+        io.wait_for(Point::Rename);
+        io.hold(Point::SyncPack);
+        let commit = engine.append(&blob_key(&content), Content::Raw(&content)).unwrap();
+        io.wait_for(Point::SyncPack);
+        io.let_go(Point::Rename);
+        let key = writing.join().unwrap();
+        io.let_go(Point::SyncPack);
+        assert_eq!(commit.wait().unwrap(), PutOutcome::AlreadyPresent);
+        key
+    });
+    assert_eq!(blob_files(dir.path()).len(), 1);
+    assert!(engine.remove(&key).unwrap());
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+    assert!(!open(dir.path()).contains(&key));
 }
 
 #[test]
