@@ -313,11 +313,15 @@ impl Inventory {
         self.tell_index(IndexUpdate::PackGone(id));
     }
 
-    /// Makes a blob file, whose bytes are counted, a unit of reclaiming.
+    /// Makes a blob file, whose bytes are counted, a unit of reclaiming. Its entry can be found already: who has removed that since then
+    /// found no unit.
     pub(crate) fn enlist_file(&self, entry: &Entry, path: PathBuf, sequence: u64) {
         let record_bytes = entry.record_bytes;
         let unit = Unit::File { path, sequence, record_bytes };
         self.units.lock().insert(sequence, unit);
+        if self.table.get(&entry.key).is_none_or(|there| there.location != entry.location) {
+            self.forget_file(sequence);
+        }
     }
 
     /// A blob file is no unit any more.

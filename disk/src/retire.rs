@@ -124,8 +124,10 @@ impl Committer {
         if let Err(error) = self.inventory.io.remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "an evicted blob file stays");
         }
-        self.inventory.counters.shrink_files(record_bytes);
-        self.forget_unit(order, victim.unit);
+        // One that was found corrupt meanwhile is counted out already.
+        if self.forget_unit(order, victim.unit) {
+            self.inventory.counters.shrink_files(record_bytes);
+        }
         Ok(Advance::UnitGone)
     }
 
@@ -378,9 +380,10 @@ impl Committer {
         found.map(|(order, unit)| (*order, unit.clone()))
     }
 
-    fn forget_unit(&mut self, order: u64, unit: u64) {
-        self.inventory.units.lock().remove(&order);
+    /// Says whether it still was one.
+    fn forget_unit(&mut self, order: u64, unit: u64) -> bool {
         self.reclaim.main.remove(&unit);
+        self.inventory.units.lock().remove(&order).is_some()
     }
 
     /// What is known of an entry now, if it still is where it was seen.

@@ -17,6 +17,7 @@ use crate::io::RealIo;
 use crate::key::{Keyspace, RecordKey, RecordKind};
 use crate::options::{Durability, EngineOptions};
 use crate::pack::cap_bytes;
+use crate::prologue::Encoding;
 use crate::recovery::recover;
 
 const LIMIT: u64 = 16 << 20;
@@ -158,4 +159,33 @@ fn more_steps_are_taken_the_more_was_written() {
     };
     let (few, many) = (steps_beside(1), steps_beside(20));
     assert!(many < few, "{many} calls with much to write, {few} with little");
+}
+
+#[test]
+fn a_blob_file_that_goes_before_it_is_a_unit_leaves_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let inventory = committer(dir.path(), EvictionPolicy::Lfu).inventory;
+    let keyspace = Keyspace::new("").unwrap();
+    let key = RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, b"a blob"));
+    let (sequence, record_bytes) = (inventory.take_sequence(), 2 << 20);
+    let entry = Entry {
+        key: inventory.intern(&key).unwrap(),
+        kind: RecordKind::Blob,
+        location: Location::File { sequence },
+        record_bytes,
+        logical_size_bytes: 6,
+        encoding: Encoding::Raw,
+        recency_s: 0,
+        hits: 0,
+    };
+    let state = || (inventory.units.lock().len(), inventory.counters.file_bytes());
+    let before = state();
+    let path = dir.path().join("a file");
+    // As its writer does it, and somebody who removes it at once.
+    inventory.counters.grow_files(record_bytes);
+    assert!(inventory.insert_if_absent(&entry));
+    assert!(inventory.remove_at(&entry.key, entry.location).is_some());
+    inventory.forget_file(sequence);
+    inventory.enlist_file(&entry, path, sequence);
+    assert_eq!(state(), before);
 }
