@@ -4,9 +4,11 @@
 //! Invariant: what the log no longer says may not come back when it is read again. Packs do not go in the order of the log, so
 //! while an older one is left, removals are carried on, an action result that had an older one leaves a removal behind, and so
 //! does one that was dropped as corrupt. A pack goes only when these are written and synced; where the disk has no room even
-//! for them, the oldest pack goes in its place, of which nothing has to be said once the ends of those before it are synced.
+//! for them, or they cannot be read, the oldest pack goes in its place, of which nothing has to be said once the ends of those before it
+//! are synced.
 //! Invariant: writers come between two steps, so a step looks again at what it acts on, and writes what it has gathered.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::codec::encode_removal;
@@ -19,6 +21,7 @@ use crate::io::read_full;
 use crate::key::RecordKind;
 use crate::pack::{LogPosition, Pack};
 use crate::prologue::{Effect, Place, Prologue};
+use crate::reader::first_bytes;
 use crate::reclaim::{Advance, Haste, Victim, standing, unit_number, unit_of};
 use crate::scan::{Bodies, Scanner};
 use crate::slot::{Entry, Location, ShortKey};
@@ -69,6 +72,20 @@ enum Phase {
     /// What was appended must be synced up to here.
     Syncing(LogPosition),
     Evicting,
+}
+
+/// Why the log cannot be told what must stay forgotten.
+#[derive(Debug)]
+enum Unsaid {
+    /// It cannot be read what there is to say.
+    Unread(DiskError),
+    Unwritten(DiskError),
+}
+
+impl From<DiskError> for Unsaid {
+    fn from(error: DiskError) -> Self {
+        Self::Unwritten(error)
+    }
 }
 
 impl Retiring {
@@ -176,16 +193,10 @@ impl Committer {
                 0
             }
             Phase::Forgetting | Phase::Repeating(_) => {
-                match self.say_again(&mut retiring) {
-                    Ok(()) => 0,
-                    // Whoever wants the disk back does not want it at the price of another pack.
-                    Err(error)
-                        if retiring.purpose == Purpose::Compaction && error.is_disk_full() =>
-                    {
-                        return Ok(Advance::Nothing);
-                    }
-                    Err(error) => return self.retire_another(&error),
+                if let Err(unsaid) = self.say_again(&mut retiring) {
+                    return self.retire_another(retiring.purpose, unsaid);
                 }
+                0
             }
             Phase::Syncing(end) => {
                 if !self.is_synced(end, haste)? {
@@ -253,40 +264,58 @@ impl Committer {
 
     /// Appends some of what keeps older records from coming back: the pack's own removals, one for each result of which the table
     /// knows nothing any more, then one for each result that had an older one.
-    fn say_again(&mut self, retiring: &mut Retiring) -> Result<(), DiskError> {
+    fn say_again(&mut self, retiring: &mut Retiring) -> Result<(), Unsaid> {
         if let Phase::Repeating(from) = retiring.phase {
             return self.repeat(retiring, from);
         }
         let step = retiring.take_step();
-        let mut forgotten = Vec::new();
+        let (mut forgotten, mut unread) = (Vec::new(), None);
         for entry in &retiring.entries[step] {
             if entry.kind == RecordKind::ActionResult
                 && self.inventory.table.has_older(&entry.key, entry.location)
-                && let Some((_, prologue)) = self.read_whole(entry)
             {
-                self.forget_again(entry.key, &prologue)?;
+                match self.read_name(&retiring.pack, entry) {
+                    Ok(prologue) => self.forget_again(entry.key, &prologue)?,
+                    Err(error) => {
+                        unread = Some(error);
+                        break;
+                    }
+                }
                 forgotten.push(*entry);
             }
         }
         self.write_gathered()?;
         // The log says that they are gone.
         self.evict(&forgotten, retiring.pack.id.into());
+        if let Some(error) = unread {
+            return Err(Unsaid::Unread(error));
+        }
         if retiring.is_through() {
             retiring.enter(Phase::Syncing(self.end_of_log()));
         }
         Ok(())
     }
 
-    fn repeat(&mut self, retiring: &mut Retiring, from: u64) -> Result<(), DiskError> {
+    fn repeat(&mut self, retiring: &mut Retiring, from: u64) -> Result<(), Unsaid> {
         let pack = Arc::clone(&retiring.pack);
         let origin = (self.inventory.salt, pack.id);
         let mut scanner =
             Scanner::new(&*pack.file, origin, from, retiring.length_bytes, Bodies::Trusted);
         for _ in 0..STEP_ENTRIES {
-            let Ok(Some(found)) = scanner.next() else {
-                self.write_gathered()?;
-                retiring.enter(Phase::Forgetting);
-                return Ok(());
+            let found = match scanner.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    self.write_gathered()?;
+                    retiring.enter(Phase::Forgetting);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let path = self.inventory.layout.pack_file(pack.id);
+                    let error = self.inventory.io_error("read", &path)(error);
+                    // Clients' records are not gathered behind what was said so far.
+                    self.write_gathered()?;
+                    return Err(Unsaid::Unread(error));
+                }
             };
             let prologue = found.prologue;
             let Some(key) = self.inventory.short_key(&prologue.key) else { continue };
@@ -303,7 +332,7 @@ impl Committer {
             }
         }
         retiring.phase = Phase::Repeating(scanner.good_end());
-        self.write_gathered()
+        Ok(self.write_gathered()?)
     }
 
     fn forget_again(&mut self, key: ShortKey, prologue: &Prologue) -> Result<(), DiskError> {
@@ -329,12 +358,23 @@ impl Committer {
         Ok(true)
     }
 
-    /// The log could not be told what must stay forgotten. On a full disk the oldest pack goes instead.
-    fn retire_another(&mut self, error: &DiskError) -> Result<Advance, DiskError> {
-        let Some(oldest) = self.inventory.packs.oldest().filter(|_| error.is_disk_full()) else {
-            return Err(error.clone());
+    /// The log could not be told what must stay forgotten. On a full disk, or where it cannot be read what there is to say, the oldest
+    /// pack goes instead; a compaction is not worth that.
+    fn retire_another(&mut self, purpose: Purpose, unsaid: Unsaid) -> Result<Advance, DiskError> {
+        let (error, may_another) = match unsaid {
+            Unsaid::Unread(error) => (error, true),
+            Unsaid::Unwritten(error) => {
+                let is_full = error.is_disk_full();
+                (error, is_full)
+            }
         };
-        tracing::warn!(%error, pack = oldest, "no room to say what is gone; the oldest pack goes instead");
+        if may_another && purpose == Purpose::Compaction {
+            return Ok(Advance::Nothing);
+        }
+        let Some(oldest) = self.inventory.packs.oldest().filter(|_| may_another) else {
+            return Err(error);
+        };
+        tracing::warn!(%error, pack = oldest, "it cannot be said what is gone; the oldest pack goes instead");
         self.reclaim.planned.clear();
         if oldest == self.pack.id {
             self.leave_pack()?;
@@ -342,7 +382,7 @@ impl Committer {
         let unit = u64::from(oldest);
         let (Some((order, _)), Some(pack)) = (self.unit(unit), self.inventory.packs.get(oldest))
         else {
-            return Err(error.clone());
+            return Err(error);
         };
         let mut entries = Vec::new();
         self.inventory.table.for_each(|entry| {
@@ -359,8 +399,8 @@ impl Committer {
 
     fn remove_retired(&mut self, retiring: Retiring) -> Result<Advance, DiskError> {
         let Retiring { order, pack, length_bytes, is_oldest, .. } = retiring;
-        if is_oldest && pack.has_removals() {
-            // Its removals end with it, so what they hide must not be found again after a power cut.
+        if is_oldest {
+            // What it hides, by a removal or a newer result, must not be found again after a power cut.
             sync_dir(&self.inventory, &self.inventory.layout.packs_dir())?;
         }
         let id = pack.id;
@@ -390,6 +430,20 @@ impl Committer {
     fn look_again(&self, entry: &Entry) -> Option<Entry> {
         let found = self.inventory.table.get(&entry.key);
         found.filter(|found| found.location == entry.location)
+    }
+
+    /// What a record's prologue says, whatever has become of its body.
+    fn read_name(&self, pack: &Pack, entry: &Entry) -> Result<Prologue, DiskError> {
+        let path = self.inventory.layout.pack_file(pack.id);
+        let read = || {
+            let Location::Pack { offset, .. } = entry.location else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
+            let head = first_bytes(&*pack.file, entry.record_bytes, offset.into())?;
+            let place = Place::in_pack(self.inventory.salt, pack.id, offset);
+            Prologue::parse(&head, place).map_err(|_| io::ErrorKind::InvalidData.into())
+        };
+        read().map_err(self.inventory.io_error("read", &path))
     }
 
     /// A record's bytes, if they are sound, and its prologue.

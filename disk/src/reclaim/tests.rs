@@ -13,10 +13,10 @@ use crate::commit::PutOutcome;
 use crate::committer::{Job, Limits};
 use crate::durable::sync_all;
 use crate::eviction::EvictionPolicy;
-use crate::io::RealIo;
+use crate::io::{IoFile, RealIo};
 use crate::key::{Keyspace, RecordKey, RecordKind};
 use crate::options::{Durability, EngineOptions};
-use crate::pack::cap_bytes;
+use crate::pack::{Pack, cap_bytes};
 use crate::prologue::Encoding;
 use crate::recovery::recover;
 
@@ -188,4 +188,102 @@ fn a_blob_file_that_goes_before_it_is_a_unit_leaves_none() {
     inventory.forget_file(sequence);
     inventory.enlist_file(&entry, path, sequence);
     assert_eq!(state(), before);
+}
+
+fn result_key(name: &[u8]) -> RecordKey {
+    let keyspace = Keyspace::new("").unwrap();
+    RecordKey::action_result(&keyspace, Digest::of(DigestFunction::Sha256, name).hash())
+}
+
+fn put_result(committer: &mut Committer, key: &RecordKey, content: &[u8]) {
+    let inventory = &committer.inventory;
+    let short = inventory.intern(key).unwrap();
+    let record = inventory.codec.encode(key, Content::Raw(content), 1_000).unwrap();
+    let (answer, _receiver) = oneshot::channel();
+    committer.take(Job::Append { record, key: short, kind: RecordKind::ActionResult, answer });
+    committer.flush();
+}
+
+/// Gives up one pack, at once.
+fn evict(committer: &mut Committer, pack: u32) {
+    let unit = u64::from(pack);
+    let mut entries = Vec::new();
+    committer.inventory.table.for_each(|entry| {
+        if unit_of(entry.location) == unit {
+            entries.push(*entry);
+        }
+    });
+    let victim = Victim { unit, entries, purpose: Purpose::Eviction };
+    committer.begin_retiring(victim).unwrap();
+    assert!(committer.reclaim_unit(0, Haste::Urgent).unwrap());
+}
+
+fn is_there_after_a_start(data_dir: &Path, key: &RecordKey) -> bool {
+    let inventory = committer(data_dir, EvictionPolicy::Lfu).inventory;
+    inventory.short_key(key).is_some_and(|short| inventory.table.get(&short).is_some())
+}
+
+#[test]
+fn a_result_whose_body_has_rotten_leaves_a_removal_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut committer = committer(dir.path(), EvictionPolicy::Lfu);
+    let key = result_key(b"run twice");
+    put_result(&mut committer, &key, &noise(1, 300));
+    committer.roll().unwrap();
+    put_result(&mut committer, &key, &noise(2, 300));
+    let end = committer.end;
+    committer.pack.file.write_at(&[std::io::IoSlice::new(&[0; 8])], end - 100).unwrap();
+    committer.roll().unwrap();
+    evict(&mut committer, 2);
+    assert_eq!(committer.inventory.packs.ids(), [1, 3]);
+    drop(committer);
+    assert!(!is_there_after_a_start(dir.path(), &key), "the older one is back");
+}
+
+#[derive(Debug)]
+struct Unreadable;
+
+impl IoFile for Unreadable {
+    fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> std::io::Result<usize> {
+        Err(std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error()))
+    }
+    fn read_cached(&self, _buffer: &mut [u8], _offset: u64) -> usize {
+        0
+    }
+    fn write_at(&self, _slices: &[std::io::IoSlice<'_>], _offset: u64) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+    fn forget_cached(&self, _offset: u64, _length_bytes: u64) {}
+    fn len_bytes(&self) -> std::io::Result<u64> {
+        Ok(1_000)
+    }
+    fn truncate(&self, _length_bytes: u64) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn sync_data(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_pack_whose_removals_cannot_be_read_stays_while_an_older_one_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut committer = committer(dir.path(), EvictionPolicy::Lfu);
+    let key = result_key(b"removed");
+    put_result(&mut committer, &key, b"a result");
+    put(&mut committer, 0..3);
+    committer.roll().unwrap();
+    let (answer, mut removed) = oneshot::channel();
+    let short = committer.inventory.short_key(&key).unwrap();
+    committer.take(Job::Remove { key: key.clone(), short, answer });
+    committer.flush();
+    assert!(removed.try_recv().unwrap().unwrap());
+    committer.roll().unwrap();
+    let unreadable = Arc::new(Pack::new(2, Arc::new(Unreadable)));
+    unreadable.note_removal();
+    committer.inventory.packs.extend([unreadable]);
+    evict(&mut committer, 2);
+    assert_eq!(committer.inventory.packs.ids(), [2, 3], "the oldest goes instead");
+    drop(committer);
+    assert!(!is_there_after_a_start(dir.path(), &key), "it is back");
 }

@@ -17,6 +17,7 @@ mod oracle;
 mod purge;
 mod random;
 mod recovery;
+mod retire;
 mod round_trip;
 mod scrub;
 mod sim_disk;
