@@ -25,7 +25,7 @@ use crate::loader::{FoundFile, Loader, Scan};
 use crate::options::EngineOptions;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack, PackHeader};
 use crate::partitions::Partitions;
-use crate::prologue::{Place, Prologue};
+use crate::prologue::{FIXED_BYTES, Place, Prologue};
 use crate::salt;
 use crate::scan::{Bodies, Scanner};
 use crate::table::Table;
@@ -93,7 +93,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
         Inventory::new(io, (layout, salt), codec, (Table::new(), partitions), options.eviction);
     if let Some(mark) = mark {
         inventory.note_sequence(mark.sequence);
-        inventory.table.reserve(mark.records);
+        inventory.table.reserve(believed_records(mark, &packs, files.len()));
     }
     for (sequence, file) in &files {
         inventory.note_sequence(*sequence);
@@ -125,6 +125,13 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     }
     let backlog = loader.take_updates();
     Ok(Recovered { inventory, active, db, known_partitions, marked, backlog, loader })
+}
+
+/// How many records there are, if there can be as many as the mark says; nothing is believed of a number that is beyond that.
+fn believed_records(mark: Mark, packs: &BTreeMap<u32, FoundPack>, files: usize) -> u64 {
+    let log_bytes = packs.values().map(|found| found.length).sum::<u64>();
+    let most = log_bytes / FIXED_BYTES as u64 + files as u64;
+    if mark.records <= most { mark.records } else { 0 }
 }
 
 /// Why nothing can be written here; `None` where it can, or where it is not known.
