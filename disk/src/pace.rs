@@ -201,6 +201,11 @@ mod tests {
         throttle.hold(true);
         let reader = Arc::clone(&throttle);
         let waiting = std::thread::spawn(move || reader.note_read(1));
+        // A thread that is not held is through long before.
+        let deadline = std::time::Instant::now() + Duration::from_millis(50);
+        while !waiting.is_finished() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         assert!(!waiting.is_finished());
         throttle.hold(false);
         assert!(waiting.join().unwrap().is_ok());
