@@ -1,6 +1,7 @@
 //! [`Partitions`]: small numbers for (kind, digest function, keyspace), so that an index entry need not carry a name.
 //!
-//! Numbers are never given back while the engine is open, and there are at most 65,535.
+//! There are at most 65,535, and a number is never given back: the index keeps them over restarts, also those under which nothing is
+//! stored any more. Only where the index is made anew from the log are they given out anew.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -75,12 +76,13 @@ impl Partitions {
     /// Adds a partition, unless it is there; `None` when all numbers are taken.
     pub(crate) fn push(&self, partition: Partition) -> Option<u16> {
         let mut list = self.list.write();
-        let rows = self.rows.pin();
-        let row = rows.get_or_insert_with(partition.keyspace.clone(), Arc::default);
-        if let Some(known) = row.number(partition.kind, partition.function) {
+        let Partition { kind, function, keyspace } = &partition;
+        if let Some(known) = self.number_of(*kind, *function, keyspace) {
             return Some(known);
         }
         let next = u16::try_from(list.len() + 1).ok()?;
+        let rows = self.rows.pin();
+        let row = rows.get_or_insert_with(partition.keyspace.clone(), Arc::default);
         row.0[column(partition.kind, partition.function)].store(next, Ordering::Release);
         list.push(partition);
         Some(next - 1)
@@ -146,7 +148,9 @@ mod tests {
         for number in 0..Partitions::LIMIT {
             assert_eq!(push(number).map(usize::from), Some(number));
         }
+        let rows = partitions.rows.len();
         assert_eq!(push(Partitions::LIMIT), None);
+        assert_eq!(partitions.rows.len(), rows, "a name that is refused takes no memory");
         assert_eq!(push(7), Some(7));
     }
 }
