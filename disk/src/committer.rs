@@ -25,6 +25,7 @@ use crate::key::{RecordKey, RecordKind};
 use crate::layout::fan_of;
 use crate::pack::{HEADER_BYTES, LogPosition, Pack};
 use crate::prologue::{Place, seal};
+use crate::purge::Seen;
 use crate::queue::{BoundedQueue, Popped};
 use crate::reclaim::Reclaim;
 use crate::room::{ASK_EVERY_S, Room};
@@ -50,6 +51,8 @@ pub(crate) enum Job {
     Remove {
         key: RecordKey,
         short: ShortKey,
+        /// What is meant; whatever stands under the key where there is none.
+        seen: Option<Seen>,
         answer: Answer<bool>,
     },
     /// A corrupt record has been dropped and must stay gone.
@@ -176,7 +179,7 @@ impl Committer {
     pub(crate) fn take(&mut self, job: Job) {
         match job {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
-            Job::Remove { key, short, answer } => self.remove(&key, &short, answer),
+            Job::Remove { key, short, seen, answer } => self.remove((&key, &short), seen, answer),
             Job::Bury { key, entry } => self.bury(&key, &entry),
             Job::Reserve { bytes, answer } => {
                 let room = self.make_room(bytes);
@@ -249,11 +252,17 @@ impl Committer {
         self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
     }
 
-    fn remove(&mut self, key: &RecordKey, short: &ShortKey, answer: Answer<bool>) {
+    fn remove(
+        &mut self,
+        (key, short): (&RecordKey, &ShortKey),
+        seen: Option<Seen>,
+        answer: Answer<bool>,
+    ) {
         if self.batch.is_about(short) {
             self.flush();
         }
-        let Some(entry) = self.inventory.table.get(short) else {
+        let is_meant = |entry: &Entry| seen.is_none_or(|seen| seen.is(entry));
+        let Some(entry) = self.inventory.table.get(short).filter(is_meant) else {
             let _ = answer.send(Ok(false));
             return;
         };
@@ -276,8 +285,9 @@ impl Committer {
             return;
         }
         // Making room may have moved the record, or evicted it.
-        let Some(entry) = self.inventory.table.get(short) else {
-            let _ = answer.send(Ok(true));
+        let found = self.inventory.table.get(short);
+        let Some(entry) = found.filter(is_meant) else {
+            let _ = answer.send(Ok(found.is_none()));
             return;
         };
         self.pack.note_removal();

@@ -308,7 +308,7 @@ impl Engine {
         self.require_loaded()?;
         let Some(short) = self.inventory().short_key(key) else { return Ok(false) };
         let (answer, receiver) = oneshot::channel();
-        self.submit(Job::Remove { key: key.clone(), short, answer })?;
+        self.submit(Job::Remove { key: key.clone(), short, seen: None, answer })?;
         receiver.blocking_recv().unwrap_or(Err(DiskError::Closed))
     }
 

@@ -361,13 +361,23 @@ fn refused(inventory: &Inventory, key: &RecordKey, entry: &Entry, error: io::Err
 
 /// The whole name of a record in a pack; `None` when it is no longer there.
 pub(crate) fn key_at(inventory: &Inventory, entry: &Entry) -> Result<Option<RecordKey>, DiskError> {
+    Ok(prologue_at(inventory, entry)?.map(|prologue| prologue.key))
+}
+
+/// What stands before a record in a pack; `None` when it is no longer there.
+pub(crate) fn prologue_at(
+    inventory: &Inventory,
+    entry: &Entry,
+) -> Result<Option<Prologue>, DiskError> {
     let Location::Pack { pack, offset } = entry.location else { return Ok(None) };
     let Some(open) = inventory.packs.get(pack) else { return Ok(None) };
     let head = first_bytes(&*open.file, entry.record_bytes, offset.into())
         .map_err(DiskError::io("read", inventory.layout.data_dir()))?;
     let prologue = Prologue::parse(&head, Place::in_pack(inventory.salt, pack, offset)).ok();
-    let key = prologue.filter(|it| it.effect == Effect::Store).map(|prologue| prologue.key);
-    Ok(key.filter(|key| inventory.is_short_of(entry, key)))
+    let is_its = |prologue: &Prologue| {
+        prologue.effect == Effect::Store && inventory.is_short_of(entry, &prologue.key)
+    };
+    Ok(prologue.filter(is_its))
 }
 
 /// Of a record of so many bytes as many as hold its prologue in almost every case.

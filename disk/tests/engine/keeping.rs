@@ -1,72 +1,19 @@
 //! What eviction keeps: by the clock of the test, under concurrent load, within budgets, and on a disk that others fill.
 
-use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use larder_disk::{
-    DirEntry, DiskErrorClass, Engine, EngineOptions, EvictionPolicy, Io, IoFile, OpenMode, RealIo,
-    RecordKey,
-};
+use larder_disk::{DiskErrorClass, Engine, EngineOptions, EvictionPolicy, RealIo, RecordKey};
 use tempfile::tempdir;
 
+use crate::set_io::{SetIo, disk_bytes};
 use crate::support::{
-    action_key, blob_files, blob_key, get, noise, open_with, options, pack_files, put, put_blob,
-    put_large,
+    action_key, blob_key, get, noise, open_with, options, put, put_blob, put_large,
 };
 
 const MIB: u64 = 1 << 20;
 const LIMIT: u64 = 16 * MIB;
 const HOUR_S: u64 = 3_600;
-
-/// Real files, with a clock and a free space that the test sets.
-#[derive(Clone, Debug)]
-struct SetIo {
-    unix_s: Arc<AtomicU64>,
-    /// What is free as far as others are concerned; what the engine takes is taken off.
-    room_bytes: Arc<AtomicU64>,
-}
-
-impl SetIo {
-    fn new() -> Self {
-        Self {
-            unix_s: Arc::new(AtomicU64::new(1_700_000_000)),
-            room_bytes: Arc::new(AtomicU64::new(u64::MAX)),
-        }
-    }
-
-    fn pass(&self, seconds: u64) {
-        self.unix_s.fetch_add(seconds, Ordering::Relaxed);
-    }
-}
-
-fn disk_bytes(data_dir: &Path) -> u64 {
-    let files = pack_files(data_dir).into_iter().chain(blob_files(data_dir));
-    files.map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len())).sum()
-}
-
-impl Io for SetIo {
-    crate::support::io_passes_names_on!();
-
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
-        RealIo.open(path, mode)
-    }
-    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        RealIo.list(path)
-    }
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let room_bytes = self.room_bytes.load(Ordering::Relaxed);
-        Ok(if room_bytes == u64::MAX {
-            u64::MAX
-        } else {
-            room_bytes.saturating_sub(disk_bytes(path))
-        })
-    }
-    fn unix_ms(&self) -> u64 {
-        self.unix_s.load(Ordering::Relaxed) * 1_000
-    }
-}
 
 fn limited(data_dir: &Path, eviction: EvictionPolicy) -> EngineOptions {
     EngineOptions { max_size_bytes: LIMIT, eviction, ..options(data_dir) }

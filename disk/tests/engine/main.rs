@@ -20,6 +20,7 @@ mod recovery;
 mod retire;
 mod round_trip;
 mod scrub;
+mod set_io;
 mod sim_disk;
 mod simulation;
 mod start;

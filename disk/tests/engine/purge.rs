@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use larder_disk::{
-    Content, Durability, GoOn, Keyspace, PurgeRule, Purged, RealIo, RecordKey, RecordKind,
+    Content, Durability, Engine, EngineOptions, GoOn, Keyspace, PurgeRule, Purged, RealIo,
+    RecordKey, RecordKind,
 };
 use larder_protos::{Digest, DigestFunction, Hash};
 use tempfile::tempdir;
 
 use crate::held::{HeldIo, Point};
 use crate::random::Random;
+use crate::set_io::SetIo;
 use crate::sim_disk::{Plan, PowerCut, SimDisk};
 use crate::support::{
     action_key, blob_files, blob_key, get, keyspace, noise, open, open_with, open_without_index,
@@ -44,7 +46,7 @@ fn what_a_rule_names_is_gone_after_a_restart_too() {
     assert!(purged.bytes > 600 * 300 + (2 << 20), "{purged:?}");
     assert!(steps > 1);
     assert_eq!(blob_files(dir.path()).len(), 0);
-    let check = |engine: &larder_disk::Engine| {
+    let check = |engine: &Engine| {
         assert!(small.iter().all(|key| engine.record(key).is_none()));
         assert!(engine.record(&large).is_none());
         assert_eq!(get(engine, &result).unwrap().as_deref(), Some(&b"a result"[..]));
@@ -157,7 +159,7 @@ fn what_is_purged_is_the_disks_again() {
         }
         assert!(pack_files(dir.path()).len() > 8);
         engine.purge(&PurgeRule::default(), &mut |_| GoOn::Yes).unwrap();
-        let check = |engine: &larder_disk::Engine| {
+        let check = |engine: &Engine| {
             let lengths =
                 pack_files(dir.path()).into_iter().map(|path| path.metadata().unwrap().len());
             assert_eq!(lengths.collect::<Vec<_>>(), [64], "an empty pack is left");
@@ -280,6 +282,79 @@ fn what_was_asked_for_lately_is_not_unused() {
     assert!(engine.record(&key).is_some());
     assert_eq!(purge(0).records, 1);
     assert!(engine.record(&key).is_none());
+}
+
+/// Results of one shard, more than a purge removes in a step, so that something can happen between its look at them and the last.
+fn results_of_a_shard(engine: &Engine) -> Vec<RecordKey> {
+    let key = |number: u32| {
+        let mut hash = [0; 32];
+        hash[1..5].copy_from_slice(&number.to_be_bytes());
+        RecordKey::action_result(
+            &keyspace(),
+            &Hash::from_bytes(DigestFunction::Sha256, &hash).unwrap(),
+        )
+    };
+    let keys: Vec<_> = (0..300).map(key).collect();
+    for key in &keys {
+        put(engine, key, b"old").unwrap();
+    }
+    keys
+}
+
+const RESULTS: PurgeRule =
+    PurgeRule { keyspaces: None, kind: Some(RecordKind::ActionResult), unused_for: None };
+
+#[test]
+fn what_is_stored_or_used_while_a_purge_runs_stays() {
+    for unused_for in [None, Some(Duration::from_hours(1))] {
+        let dir = tempdir().unwrap();
+        let io = SetIo::new();
+        let engine = open_with(options(dir.path()), io.clone());
+        let keys = results_of_a_shard(&engine);
+        io.pass(2 * 3_600);
+        let [replaced, removed, used] = [297, 298, 299].map(|number: usize| &keys[number]);
+        let mut is_first = true;
+        let rule = PurgeRule { unused_for, ..RESULTS };
+        let purged = engine.purge(&rule, &mut |_| {
+            if std::mem::take(&mut is_first) {
+                put(&engine, replaced, b"new").unwrap();
+                assert!(engine.remove(removed).unwrap());
+                assert!(engine.contains(used));
+            }
+            GoOn::Yes
+        });
+        let is_used_kept = unused_for.is_some();
+        assert_eq!(purged.unwrap().records, if is_used_kept { 297 } else { 298 });
+        assert_eq!(get(&engine, replaced).unwrap().as_deref(), Some(&b"new"[..]));
+        assert_eq!(engine.contains(used), is_used_kept);
+        assert_eq!(engine.usage().records, if is_used_kept { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn what_is_moved_while_a_purge_runs_goes() {
+    let dir = tempdir().unwrap();
+    let io = SetIo::new();
+    let engine =
+        open_with(EngineOptions { max_size_bytes: 64 << 20, ..options(dir.path()) }, io.clone());
+    let keys = results_of_a_shard(&engine);
+    for seed in 0..20 {
+        put_blob(&engine, &noise(seed, 100_000));
+    }
+    io.pass(1);
+    let blobs = PurgeRule { kind: Some(RecordKind::Blob), ..PurgeRule::default() };
+    let mut is_first = true;
+    let purged = engine.purge(&RESULTS, &mut |_| {
+        if std::mem::take(&mut is_first) {
+            // What is left of the first pack is appended again.
+            engine.purge(&blobs, &mut |_| GoOn::Yes).unwrap();
+            assert!(engine.usage().copied_bytes > 0);
+        }
+        GoOn::Yes
+    });
+    let purged = purged.unwrap();
+    assert_eq!((purged.records, purged.skipped_records), (300, 0));
+    assert!(!keys.iter().any(|key| engine.contains(key)));
 }
 
 #[test]
