@@ -275,7 +275,7 @@ fn a_pack_whose_removals_cannot_be_read_stays_while_an_older_one_does() {
     committer.roll().unwrap();
     let (answer, mut removed) = oneshot::channel();
     let short = committer.inventory.short_key(&key).unwrap();
-    committer.take(Job::Remove { key: key.clone(), short, answer });
+    committer.take(Job::Remove { key: key.clone(), short, seen: None, answer });
     committer.flush();
     assert!(removed.try_recv().unwrap().unwrap());
     committer.roll().unwrap();
