@@ -1,6 +1,7 @@
 //! [`Hash`]: what a digest function makes of bytes.
 
 use std::fmt;
+use std::hash::Hasher;
 
 use crate::error::shown;
 use crate::{DigestFunction, ParseError};
@@ -9,7 +10,7 @@ use crate::{DigestFunction, ParseError};
 const MAX_BYTES: usize = 64;
 
 /// A hash together with its function. Always of the function's length; [`Hash::parse`] and [`Hash::from_hex`] are the ways in from text.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Hash {
     function: DigestFunction,
     /// Zero behind the function's length, so that the derived comparisons are right.
@@ -62,6 +63,14 @@ impl Hash {
     /// The bytes, as many as the function has.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.function.hash_len_bytes()]
+    }
+}
+
+impl std::hash::Hash for Hash {
+    /// Without the zeros, which would take as long as the bytes.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.function as u8);
+        state.write(self.as_bytes());
     }
 }
 

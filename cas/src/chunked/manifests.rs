@@ -54,6 +54,16 @@ impl Manifests {
         Self { disk, memo: HotCache::new(MEMO_BYTES, REMEMBERED_BYTES as u64) }
     }
 
+    /// The name of a blob's manifest; `None` where the blob's keyspace has so long a name that none can have been stored.
+    pub(super) fn name(blob: &BlobKey) -> Option<RecordKey> {
+        key_of(blob).ok()
+    }
+
+    /// Whether there is a manifest of this name; extends its life.
+    pub(super) fn holds(&self, name: &RecordKey) -> bool {
+        self.disk.engine().contains(name)
+    }
+
     /// Which of these blobs have a manifest, in their order; extends the lives of the manifests.
     pub(super) fn touch(&self, keyspace: &Keyspace, blobs: &[Digest]) -> Vec<bool> {
         match keyspace_of(keyspace) {
@@ -150,7 +160,7 @@ impl HotValue for Remembered {
 }
 
 fn keyspace_of(blobs: &Keyspace) -> Result<Keyspace, StoreError> {
-    Ok(Keyspace::new(&format!("{KEYSPACE}{}", blobs.as_str()))?)
+    Ok(Keyspace::new(&[KEYSPACE, blobs.as_str()].concat())?)
 }
 
 fn key_of(blob: &BlobKey) -> Result<RecordKey, StoreError> {

@@ -106,7 +106,7 @@ impl Store {
     }
 
     fn has_manifest(&self, key: &BlobKey) -> bool {
-        self.manifests.touch(&key.keyspace, &[key.digest]).contains(&true)
+        Manifests::name(key).is_some_and(|name| self.manifests.holds(&name))
     }
 
     /// Removes the whole of a blob whose manifest and chunks are stored; these survive a power cut before it goes. Behind the
@@ -163,12 +163,14 @@ impl BlobStore for Chunked {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         let store = &self.store;
-        if store.has_manifest(key) && store.is_whole_in_chunks(cx, key, Visit::FIRST).await? {
+        let manifest = Manifests::name(key);
+        let has_manifest = || manifest.as_ref().is_some_and(|name| store.manifests.holds(name));
+        if has_manifest() && store.is_whole_in_chunks(cx, key, Visit::FIRST).await? {
             return Ok(PutOutcome::AlreadyPresent);
         }
         let outcome = store.disk.put(cx, key, payload).await?;
         if outcome == PutOutcome::Stored
-            && store.has_manifest(key)
+            && has_manifest()
             && let Err(error) = store.drop_manifest(key).await
         {
             // The blob is stored. That its chunks are listed too does no harm.
