@@ -150,7 +150,7 @@ impl BlobStore for DiskTier {
 
 fn content(encoding: Encoding, logical_size_bytes: u64, bytes: &Bytes) -> Content<'_> {
     match encoding {
-        Encoding::Raw => Content::Raw(bytes),
+        Encoding::Raw => Content::Kept(bytes),
         Encoding::Zstd => Content::ZstdFrame { frame: bytes, logical_size_bytes },
     }
 }

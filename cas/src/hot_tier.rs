@@ -13,6 +13,7 @@ use bytes::Bytes;
 use larder_protos::Digest;
 
 use crate::hot_cache::{HotCache, HotEpoch, HotStats, HotValue};
+use crate::payload::OWN_BYTES;
 use crate::{
     Accepts, BlobKey, BlobKeys, BlobStore, ByteRange, Encoding, Payload, PutOutcome, RequestCx,
     StoreError,
@@ -169,6 +170,11 @@ impl HotTier {
     }
 }
 
+/// What came from a client is a slice of its message, which would stay in memory for as long as the slice.
+fn own(bytes: &Bytes) -> Bytes {
+    if bytes.len() <= OWN_BYTES { bytes.clone() } else { Bytes::copy_from_slice(bytes) }
+}
+
 async fn payload_of(
     blob: &HotBlob,
     accepts: Accepts,
@@ -220,12 +226,11 @@ impl BlobStore for HotTier {
         key: &BlobKey,
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
-        // A copy: what came from a client is a slice of its message, which would stay in memory for as long as the slice.
         let small = payload.bytes().filter(|bytes| self.admits(bytes.len() as u64));
-        let copy = small.map(|bytes| (payload.encoding(), Bytes::copy_from_slice(bytes)));
+        let kept = small.map(|bytes| (payload.encoding(), own(bytes)));
         let epoch = self.epoch();
         let outcome = self.inner.put(cx, key, payload).await?;
-        if let Some((encoding, bytes)) = copy {
+        if let Some((encoding, bytes)) = kept {
             self.admit(epoch, key, encoding, bytes, Asked::NotYet);
         }
         Ok(outcome)

@@ -20,6 +20,10 @@ pub type PayloadStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + 
 /// it saves.
 const SENT_PLAIN_BYTES: usize = STORED_PLAIN_BYTES;
 
+/// Up to this size the bytes that come in memory from outside are copied once, when they are verified, into an allocation of their own,
+/// which whoever stores them keeps. Larger ones are slices of what was received.
+pub(crate) const OWN_BYTES: usize = STORED_PLAIN_BYTES;
+
 /// Verified bytes, or a verified stream that knows its size and its encoding.
 pub struct Payload {
     size_bytes: u64,

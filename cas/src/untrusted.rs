@@ -8,6 +8,7 @@ use futures_core::Stream;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_protos::{Digest, DigestFunction, DigestHasher};
 
+use crate::payload::OWN_BYTES;
 use crate::zstd_codec::{self, DecodeError};
 use crate::{Encoding, Payload, PayloadStream, StoreError};
 use crate::{blocking, kept_zstd};
@@ -68,7 +69,7 @@ impl UntrustedPayload {
             (_, Body::Hashed(actual, bytes)) => {
                 check_size(&digest, actual.size_bytes())?;
                 check_digest(digest, actual)?;
-                Ok(Payload::from_trusted_bytes(digest.size_bytes(), Encoding::Raw, bytes))
+                Ok(Payload::from_trusted_bytes(digest.size_bytes(), Encoding::Raw, own(bytes)))
             }
             (Encoding::Zstd, Body::Bytes(bytes)) if small => verify_zstd(digest, bytes).await,
             (Encoding::Raw, Body::Stream(chunks)) => {
@@ -163,7 +164,7 @@ async fn verify_raw(digest: Digest, bytes: Bytes) -> Result<Payload, StoreError>
     blocking::run_sized(bytes.len(), move || {
         check_size(&digest, bytes.len() as u64)?;
         check_digest(digest, Digest::of(digest.function(), &bytes))?;
-        Ok(Payload::from_trusted_bytes(digest.size_bytes(), Encoding::Raw, bytes))
+        Ok(Payload::from_trusted_bytes(digest.size_bytes(), Encoding::Raw, own(bytes)))
     })
     .await?
 }
@@ -182,7 +183,7 @@ async fn verify_zstd(digest: Digest, encoded: Bytes) -> Result<Payload, StoreErr
         let keeps_frame = encoded.len() < raw.len() && zstd_codec::is_one_plain_frame(&encoded);
         let (encoding, bytes) =
             if keeps_frame { (Encoding::Zstd, encoded) } else { (Encoding::Raw, raw) };
-        Ok(Payload::from_trusted_bytes(size_bytes, encoding, bytes))
+        Ok(Payload::from_trusted_bytes(size_bytes, encoding, own(bytes)))
     })
     .await?
 }
@@ -243,6 +244,10 @@ async fn next_chunks(
 
 pub(crate) fn malformed_zstd(digest: Digest) -> impl Fn(&'static str) -> StoreError + Send {
     move |reason| StoreError::MalformedZstd { hash: *digest.hash(), reason }
+}
+
+fn own(bytes: Bytes) -> Bytes {
+    if bytes.len() <= OWN_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 pub(crate) fn check_size(digest: &Digest, actual_bytes: u64) -> Result<(), StoreError> {

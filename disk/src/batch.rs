@@ -1,7 +1,9 @@
 //! [`Batch`]: records that go into a pack by one write, and what their being written brings about.
 
 use std::collections::HashSet;
+use std::io::IoSlice;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::commit::PutOutcome;
@@ -16,7 +18,21 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, DiskError>>;
 pub(crate) struct Item {
     pub(crate) bytes: Vec<u8>,
     pub(crate) prologue_bytes: usize,
+    /// The body, where it is not in `bytes`.
+    pub(crate) kept: Bytes,
     pub(crate) after: After,
+}
+
+impl Item {
+    pub(crate) fn length_bytes(&self) -> u64 {
+        (self.bytes.len() + self.kept.len()) as u64
+    }
+
+    /// What is written, one after the other.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = IoSlice<'_>> {
+        let pieces = [&self.bytes[..], &self.kept[..]];
+        pieces.into_iter().filter(|piece| !piece.is_empty()).map(IoSlice::new)
+    }
 }
 
 /// What its being written brings about.
@@ -60,6 +76,12 @@ impl Batch {
     /// Whether it stores or removes a key, so that the table does not say yet how the key stands.
     pub(crate) fn is_about(&self, key: &ShortKey) -> bool {
         self.blobs.contains(key) || self.others.contains(key)
+    }
+
+    /// Makes room for so many blobs more.
+    pub(crate) fn reserve(&mut self, blobs: usize) {
+        self.items.reserve(blobs);
+        self.blobs.reserve(blobs);
     }
 
     /// Whether it is itself a part of making room.

@@ -80,9 +80,8 @@ impl BlobFile {
     /// Writes a record that is whole in memory, and publishes it.
     pub(crate) fn put(self, mut record: EncodedRecord) -> Result<PutOutcome, DiskError> {
         self.seal(&mut record.bytes[..record.prologue_bytes]);
-        self.write_at(&record.bytes, 0)?;
-        let record_bytes = record.bytes.len() as u64;
-        self.publish(record_bytes, record.logical_size_bytes, record.encoding)
+        self.write_pieces_at(&[IoSlice::new(&record.bytes), IoSlice::new(&record.kept)], 0)?;
+        self.publish(record.length_bytes(), record.logical_size_bytes, record.encoding)
     }
 
     pub(crate) fn seal(&self, prologue: &mut [u8]) {

@@ -29,6 +29,8 @@ const KEPT_CONTEXTS: usize = 16;
 pub enum Content<'a> {
     /// The bytes themselves.
     Raw(&'a [u8]),
+    /// The same, in an allocation of their own: what is stored plain is written from there, not copied.
+    Kept(&'a Bytes),
     /// One plain zstd frame, which the caller has decoded and verified; it is stored as it is.
     ZstdFrame {
         /// The frame.
@@ -42,19 +44,56 @@ impl Content<'_> {
     pub(crate) fn logical_size_bytes(&self) -> u64 {
         match self {
             Self::Raw(bytes) => bytes.len() as u64,
+            Self::Kept(bytes) => bytes.len() as u64,
             Self::ZstdFrame { logical_size_bytes, .. } => *logical_size_bytes,
         }
     }
+
+    /// How many frames it becomes, and the logarithm of their size; 0 where one holds everything.
+    fn frames(&self) -> (usize, u8) {
+        let frames = |raw: &[u8]| (raw.len().div_ceil(FRAME_SIZE_BYTES), FRAME_SIZE_LOG2);
+        match self {
+            Self::Raw(bytes) => frames(bytes),
+            Self::Kept(bytes) => frames(bytes),
+            Self::ZstdFrame { .. } => (1, 0),
+        }
+    }
+
+    /// What is copied of the body, or what zstd wants to have for its first frame.
+    fn body_bytes(&self) -> usize {
+        let encoded = |raw: &[u8]| compress_bound(raw.len().min(FRAME_SIZE_BYTES));
+        match self {
+            Self::Raw(bytes) if is_stored_plain(bytes) => bytes.len(),
+            Self::Raw(bytes) => encoded(bytes),
+            Self::Kept(bytes) if is_stored_plain(bytes) => 0,
+            Self::Kept(bytes) => encoded(bytes),
+            Self::ZstdFrame { frame, .. } => frame.len(),
+        }
+    }
+}
+
+/// Whether it is known by its size alone that content is stored as it is.
+fn is_stored_plain(content: &[u8]) -> bool {
+    content.len() <= STORED_PLAIN_BYTES
 }
 
 /// A record that only lacks its sequence number and its place.
 #[derive(Debug)]
 pub(crate) struct EncodedRecord {
-    /// Prologue and body.
+    /// Prologue and body, unless that is kept elsewhere.
     pub(crate) bytes: Vec<u8>,
     pub(crate) prologue_bytes: usize,
+    /// A body that is kept by others too, else nothing.
+    pub(crate) kept: Bytes,
     pub(crate) encoding: Encoding,
     pub(crate) logical_size_bytes: u64,
+}
+
+impl EncodedRecord {
+    /// Bytes of prologue and body.
+    pub(crate) fn length_bytes(&self) -> u64 {
+        (self.bytes.len() + self.kept.len()) as u64
+    }
 }
 
 /// Encodes and decodes frames; keeps zstd's contexts for reuse.
@@ -84,19 +123,20 @@ impl Codec {
         written_unix_ms: u64,
     ) -> io::Result<EncodedRecord> {
         let logical_size_bytes = content.logical_size_bytes();
-        let mut body = Body::default();
-        let (count, frame_size_log2) = match content {
-            Content::Raw(bytes) => (bytes.len().div_ceil(FRAME_SIZE_BYTES), FRAME_SIZE_LOG2),
-            Content::ZstdFrame { .. } => (1, 0),
-        };
+        let (count, frame_size_log2) = content.frames();
         let prologue_bytes = prologue_bytes(key, count);
-        let mut bytes = vec![0; prologue_bytes];
+        let mut body = Body { decided: None, frames: Vec::with_capacity(count) };
+        // A buffer that grows is copied.
+        let mut bytes = Vec::with_capacity(prologue_bytes + content.body_bytes());
+        bytes.resize(prologue_bytes, 0);
+        let mut kept = Bytes::new();
         match content {
-            Content::Raw(raw) => {
-                for frame in raw.chunks(FRAME_SIZE_BYTES) {
-                    body.push(self, frame, &mut bytes)?;
-                }
+            Content::Raw(raw) => body.push_all(self, raw, &mut bytes)?,
+            Content::Kept(plain) if is_stored_plain(plain) => {
+                body.push_kept(plain);
+                kept.clone_from(plain);
             }
+            Content::Kept(raw) => body.push_all(self, raw, &mut bytes)?,
             Content::ZstdFrame { frame, .. } => body.push_encoded(frame, &mut bytes),
         }
         let encoding = body.encoding();
@@ -112,7 +152,7 @@ impl Codec {
             frames: body.frames,
         };
         prologue.write(&mut bytes[..prologue_bytes]);
-        Ok(EncodedRecord { bytes, prologue_bytes, encoding, logical_size_bytes })
+        Ok(EncodedRecord { bytes, prologue_bytes, kept, encoding, logical_size_bytes })
     }
 
     /// The logical bytes of one stored frame; `None` if they are not `logical_bytes` many.
@@ -182,6 +222,11 @@ impl Body {
         Self { decided: Some(Treatment::Keep(encoding)), frames: Vec::new() }
     }
 
+    /// Encodes all frames of a content behind what `out` holds.
+    fn push_all(&mut self, codec: &Codec, raw: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
+        raw.chunks(FRAME_SIZE_BYTES).try_for_each(|frame| self.push(codec, frame, out))
+    }
+
     /// Encodes the next frame behind what `out` holds.
     pub(crate) fn push(
         &mut self,
@@ -190,7 +235,7 @@ impl Body {
         out: &mut Vec<u8>,
     ) -> io::Result<()> {
         let start = out.len();
-        if self.decided.is_none() && frame.len() <= STORED_PLAIN_BYTES {
+        if self.decided.is_none() && is_stored_plain(frame) {
             self.decided = Some(Treatment::Keep(Encoding::Raw));
         }
         if self.is_kept() {
@@ -213,6 +258,14 @@ impl Body {
         self.decided = Some(Treatment::Keep(Encoding::Zstd));
         out.extend_from_slice(frame);
         self.note(frame);
+    }
+
+    /// All of a raw body that is kept elsewhere; an empty one has no frame.
+    fn push_kept(&mut self, plain: &[u8]) {
+        self.decided = Some(Treatment::Keep(Encoding::Raw));
+        if !plain.is_empty() {
+            self.note(plain);
+        }
     }
 
     /// The next frame of a body that stays as it came, which lies in `pieces` and is written from there.
@@ -277,5 +330,6 @@ pub(crate) fn encode_removal(
     let mut bytes = vec![0; prologue.length_bytes()];
     prologue.write(&mut bytes);
     let prologue_bytes = bytes.len();
-    EncodedRecord { bytes, prologue_bytes, encoding: Encoding::Raw, logical_size_bytes }
+    let kept = Bytes::new();
+    EncodedRecord { bytes, prologue_bytes, kept, encoding: Encoding::Raw, logical_size_bytes }
 }

@@ -6,10 +6,11 @@
 //! Errors: a write that does not succeed fails its batch and leaves nothing of it in the log ([`crate::withdraw`]); a failed sync
 //! ends writes.
 
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::activity::timed;
 use crate::batch::{After, Answer, Batch, Item};
@@ -90,7 +91,7 @@ impl Job {
     /// What the job weighs in the queue.
     pub(crate) fn weight(&self) -> u64 {
         match self {
-            Self::Append { record, .. } => record.bytes.len() as u64,
+            Self::Append { record, .. } => record.length_bytes(),
             Self::Remove { .. }
             | Self::Bury { .. }
             | Self::Reserve { .. }
@@ -162,6 +163,7 @@ impl Committer {
             match queue.pop_batch(BATCH_BYTES, timeout) {
                 Popped::Batch(jobs) => {
                     self.inventory.tick();
+                    self.batch.reserve(jobs.len());
                     for job in jobs {
                         self.take(job);
                     }
@@ -229,7 +231,7 @@ impl Committer {
                 return;
             }
         }
-        let record_bytes = record.bytes.len() as u64;
+        let record_bytes = record.length_bytes();
         if let Err(error) = self.prepare(record_bytes) {
             let _ = answer.send(Err(error));
             return;
@@ -249,7 +251,8 @@ impl Committer {
             recency_s: self.inventory.now_s(),
             hits: self.inventory.policy.lock().admit(key.name(), record_bytes),
         };
-        self.push(record.bytes, record.prologue_bytes, After::Store { entry, answer });
+        let EncodedRecord { bytes, prologue_bytes, kept, .. } = record;
+        self.push(bytes, prologue_bytes, kept, After::Store { entry, answer });
     }
 
     fn remove(
@@ -294,7 +297,7 @@ impl Committer {
         self.batch.others.insert(*short);
         let at = self.next_location();
         let after = After::Remove { key: *short, location: entry.location, at, answer };
-        self.push(removal.bytes, removal.prologue_bytes, after);
+        self.push(removal.bytes, removal.prologue_bytes, Bytes::new(), after);
     }
 
     fn remove_file(
@@ -393,7 +396,8 @@ impl Committer {
             self.reclaim.set_for_survivors(self.pack.id, true);
         }
         let to = self.next_location();
-        self.push(bytes, prologue_bytes, After::Move { key: entry.key, from: entry.location, to });
+        let after = After::Move { key: entry.key, from: entry.location, to };
+        self.push(bytes, prologue_bytes, Bytes::new(), after);
         Ok(())
     }
 
@@ -409,15 +413,24 @@ impl Committer {
         self.fit_pack(removal.bytes.len() as u64)?;
         self.pack.note_removal();
         let at = self.next_location();
-        self.push(removal.bytes, removal.prologue_bytes, After::Forget { key, at });
+        let after = After::Forget { key, at };
+        self.push(removal.bytes, removal.prologue_bytes, Bytes::new(), after);
         Ok(())
     }
 
-    pub(crate) fn push(&mut self, mut bytes: Vec<u8>, prologue_bytes: usize, after: After) {
+    /// Adds a record; its body follows the prologue in `bytes`, or is `kept`.
+    pub(crate) fn push(
+        &mut self,
+        mut bytes: Vec<u8>,
+        prologue_bytes: usize,
+        kept: Bytes,
+        after: After,
+    ) {
         let place = Place::in_pack(self.inventory.salt, self.pack.id, self.next_offset());
         seal(&mut bytes[..prologue_bytes], self.inventory.take_sequence(), place);
-        self.batch.bytes += bytes.len() as u64;
-        self.batch.items.push(Item { bytes, prologue_bytes, after });
+        let item = Item { bytes, prologue_bytes, kept, after };
+        self.batch.bytes += item.length_bytes();
+        self.batch.items.push(item);
     }
 
     /// The same as [`Self::write_gathered`], for those who are answered by their batch.
@@ -478,7 +491,10 @@ impl Committer {
 
     fn write(&mut self, batch: &Batch) -> Result<(), DiskError> {
         self.inventory.check_writable()?;
-        let mut slices: Vec<_> = batch.items.iter().map(|item| IoSlice::new(&item.bytes)).collect();
+        let mut slices = Vec::with_capacity(2 * batch.items.len());
+        for item in &batch.items {
+            slices.extend(item.pieces());
+        }
         if let Err(error) = write_full(&*self.pack.file, &mut slices, self.end) {
             let path = self.inventory.layout.pack_file(self.pack.id);
             let error = self.inventory.io_error("append to", &path)(error);

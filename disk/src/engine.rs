@@ -268,7 +268,7 @@ impl Engine {
             .codec
             .encode(key, content, inventory.io.unix_ms())
             .map_err(DiskError::io("encode", inventory.layout.data_dir()))?;
-        let record_bytes = record.bytes.len() as u64;
+        let record_bytes = record.length_bytes();
         if kind == RecordKind::Blob && record_bytes >= self.options.large_blob_bytes {
             return BlobFile::create(self.context.clone(), key)?.put(record).map(Prepared::known);
         }

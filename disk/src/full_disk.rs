@@ -81,9 +81,9 @@ impl Committer {
         self.batch.blobs = batch.blobs;
         self.batch.others = batch.others;
         self.batch.followers = batch.followers;
-        for Item { bytes, prologue_bytes, after } in batch.items {
+        for Item { bytes, prologue_bytes, kept, after } in batch.items {
             if let Some(after) = self.after_again(after) {
-                self.push(bytes, prologue_bytes, after);
+                self.push(bytes, prologue_bytes, kept, after);
             }
         }
     }

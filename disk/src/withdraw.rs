@@ -32,7 +32,7 @@ impl Committer {
         let path = self.inventory.layout.pack_file(self.pack.id);
         let mut at = self.end;
         for item in &batch.items {
-            let end = at + item.bytes.len() as u64;
+            let end = at + item.length_bytes();
             if end > length {
                 break;
             }
