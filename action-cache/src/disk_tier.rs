@@ -70,7 +70,7 @@ impl ActionStore for DiskActions {
         let encoded = entry.encoded().clone();
         let work_bytes = zstd_codec::work_bytes(encoded.len(), engine.zstd_level());
         let prepared = blocking::run_sized(work_bytes, move || {
-            engine.prepare(&record_key, Content::Raw(&encoded))
+            engine.prepare(&record_key, Content::Kept(&encoded))
         })
         .await??;
         // Waits here, not on a thread, while the disk is behind.

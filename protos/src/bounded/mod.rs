@@ -55,7 +55,7 @@ impl Limit {
     pub const ASSETS: Self = Self { free: 1_024, most: 4_096 };
 
     /// How many a message of this encoded size may have.
-    const fn of(self, size_bytes: usize) -> usize {
+    pub const fn of(self, size_bytes: usize) -> usize {
         let allowed = self.free + size_bytes / BYTES_AN_ELEMENT;
         if allowed < self.most { allowed } else { self.most }
     }

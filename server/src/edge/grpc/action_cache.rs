@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use larder_action_cache::{ActionEntry, InlineHints, MAX_INLINED_BYTES, inline};
 use larder_cas::{RequestCx, RequestMemory, blocking};
 use larder_protos::reapi::{ActionResult, GetActionResultRequest, UpdateActionResultRequest};
@@ -51,9 +52,7 @@ impl ActionCache for ActionCacheService {
         }
         hold.cover(needed_bytes).await.map_err(grpc_status)?;
         if !inlines {
-            let mut response = Response::new(ActionResult::default());
-            response.extensions_mut().insert(StoredMessage(entry.encoded().clone()));
-            return Ok(response);
+            return Ok(answered_with(entry.encoded().clone()));
         }
         let encoded_bytes = entry.encoded().len();
         let copy = move || entry.result().clone();
@@ -73,6 +72,14 @@ impl ActionCache for ActionCacheService {
     ) -> Result<Response<ActionResult>, Status> {
         let notes = Notes::of(request.extensions());
         // The router lets no such call come here; its message would be decoded by now.
-        update_result::store(&self.0, &notes, request.into_inner().into()).await
+        let stored = update_result::store(&self.0, &notes, request.into_inner().into()).await?;
+        Ok(answered_with(stored))
     }
+}
+
+/// The answer that stands among the extensions.
+fn answered_with(stored: Bytes) -> Response<ActionResult> {
+    let mut response = Response::new(ActionResult::default());
+    response.extensions_mut().insert(StoredMessage(stored));
+    response
 }

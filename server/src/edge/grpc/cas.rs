@@ -38,6 +38,7 @@ impl ContentAddressableStorage for CasService {
         &self,
         request: Request<BatchUpdateBlobsRequest>,
     ) -> Result<Response<BatchUpdateBlobsResponse>, Status> {
+        // The router lets no call come here whose message can be decoded.
         note_instance(&request, |request| &request.instance_name);
         let hold = hold_of(&request);
         batch::update(&self.0, &hold, request.into_inner()).await.map(Response::new)

@@ -3,6 +3,9 @@
 //! Source: gRPC's `PROTOCOL-HTTP2.md`, "Length-Prefixed-Message"; protobuf's wire format.
 
 use bytes::{BufMut, BytesMut};
+use tonic::Status;
+
+use crate::edge::limits::MAX_MESSAGE_BYTES;
 
 /// One byte for the compression and four for the length.
 pub(super) const PREFIX_BYTES: usize = 5;
@@ -78,6 +81,30 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 pub(super) fn length_of(prefix: [u8; PREFIX_BYTES]) -> u64 {
     let [_, a, b, c, d] = prefix;
     u64::from(u32::from_be_bytes([a, b, c, d]))
+}
+
+/// The length of the message behind a prefix, which must be one that is not compressed and not too long.
+pub(super) fn message_bytes(prefix: [u8; PREFIX_BYTES]) -> Result<usize, Status> {
+    match prefix[0] {
+        0 => {}
+        1 => {
+            return Err(Status::internal(
+                "protocol error: received message with compressed-flag but no grpc-encoding was specified",
+            ));
+        }
+        flag => {
+            return Err(Status::internal(format!(
+                "protocol error: received message with invalid compression flag: {flag} (valid flags are 0 and 1)"
+            )));
+        }
+    }
+    let length_bytes = length_of(prefix);
+    match usize::try_from(length_bytes) {
+        Ok(length) if length <= MAX_MESSAGE_BYTES => Ok(length),
+        _ => Err(Status::out_of_range(format!(
+            "Error, decoded message length too large: found {length_bytes} bytes, the limit is: {MAX_MESSAGE_BYTES} bytes"
+        ))),
+    }
 }
 
 /// Puts the prefix of a message of so many bytes that is not compressed.

@@ -2,15 +2,19 @@
 
 use bytes::Bytes;
 use futures_util::{FutureExt, TryStreamExt, stream};
-use http_body::Frame;
+use http_body::{Body, Frame};
 use http_body_util::StreamBody;
+use larder_protos::bounded;
+use larder_protos::hot::BatchUpdateBlobsRequest;
 use tonic::{Code, Status};
 
+use super::frames::Frames;
 use super::framing::{MessageTracker, first_message};
+use super::update_batch;
 use super::write_parts::WriteParts;
 
 /// A gRPC body, cut as its first byte says: what its beginning tells stays told, and however it is cut, the longest message
-/// is found, and an upload's messages say the same.
+/// is found, and an upload's messages and a batch of blobs say the same, of which the batch says what prost reads.
 pub fn grpc_body(data: &[u8]) {
     let Some((cut, body)) = data.split_first() else { return };
     if let Some(first) = first_message(body) {
@@ -29,13 +33,32 @@ pub fn grpc_body(data: &[u8]) {
         upload(body, body.len().max(1)),
         "in chunks of {cut_bytes} B"
     );
+    let (cut, whole) = (message(body, cut_bytes), message(body, body.len().max(1)));
+    let read = cut.and_then(update_batch::decode);
+    let decoded = whole.and_then(|message| long_way(message.into_bytes()));
+    assert_eq!(read.map_err(code), decoded.map_err(code), "in chunks of {cut_bytes} B");
+}
+
+fn frames_of(body: &[u8], chunk_bytes: usize) -> impl Body<Data = Bytes, Error = Status> + Unpin {
+    let chunks: Vec<_> = body.chunks(chunk_bytes).map(Bytes::copy_from_slice).collect();
+    StreamBody::new(stream::iter(chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)))))
+}
+
+fn message(body: &[u8], chunk_bytes: usize) -> Result<Frames, Status> {
+    Frames::receive(frames_of(body, chunk_bytes)).now_or_never().expect("all is here")
+}
+
+fn long_way(message: Bytes) -> Result<BatchUpdateBlobsRequest, Status> {
+    bounded::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
+fn code(status: Status) -> Code {
+    status.code()
 }
 
 /// The names and the data of an upload's messages, whether it ends, and what is wrong with it.
 fn upload(body: &[u8], chunk_bytes: usize) -> (String, Vec<u8>, bool, Option<Code>) {
-    let chunks: Vec<_> = body.chunks(chunk_bytes).map(Bytes::copy_from_slice).collect();
-    let frames = chunks.into_iter().map(|chunk| Ok::<_, Status>(Frame::data(chunk)));
-    let mut parts = WriteParts::of(StreamBody::new(stream::iter(frames)));
+    let mut parts = WriteParts::of(frames_of(body, chunk_bytes));
     let (mut names, mut data, mut ends) = (String::new(), Vec::new(), false);
     loop {
         match parts.try_next().now_or_never().expect("all is here") {

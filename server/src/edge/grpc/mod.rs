@@ -9,6 +9,7 @@ mod capabilities;
 mod cas;
 mod digest_list;
 mod find_missing;
+mod frames;
 mod framing;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -23,6 +24,7 @@ mod router;
 mod splice;
 mod split;
 mod stored_message;
+mod update_batch;
 mod update_result;
 mod upload;
 mod wire_format;

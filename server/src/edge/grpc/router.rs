@@ -24,8 +24,8 @@ use super::capabilities::CapabilitiesService;
 use super::cas::CasService;
 use super::read_body::with_download;
 use super::stored_message::with_stored;
-use super::write_call::is_plain_write;
-use super::{find_missing, reflection, update_result, write_call};
+use super::write_call::is_plain;
+use super::{find_missing, reflection, update_batch, update_result, write_call};
 use crate::edge::health::HealthHandle;
 use crate::edge::held_body::held;
 use crate::edge::limits::MAX_MESSAGE_BYTES;
@@ -82,11 +82,14 @@ impl GrpcRouter {
         if request.uri().path() == find_missing::PATH {
             return Box::pin(find_missing::call(&self.shared, request)).await;
         }
-        if request.uri().path() == update_result::PATH {
-            return update_result::call(&self.shared, request).await;
+        if request.uri().path() == update_result::PATH && is_plain(&request) {
+            return Box::pin(update_result::call(&self.shared, request)).await;
         }
-        if is_plain_write(&request) {
+        if request.uri().path() == write_call::PATH && is_plain(&request) {
             return Box::pin(write_call::call(&self.shared, request)).await;
+        }
+        if request.uri().path() == update_batch::PATH && is_plain(&request) {
+            return Box::pin(update_batch::call(&self.shared, request)).await;
         }
         let service = request.uri().path().split('/').nth(1).unwrap_or_default();
         let response = match service {

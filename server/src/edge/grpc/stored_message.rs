@@ -3,7 +3,8 @@
 //! As with reads (`read_body.rs`), the service answers with an empty message and a [`StoredMessage`] among the extensions, and
 //! [`with_stored`] exchanges the bodies. Source: gRPC's `PROTOCOL-HTTP2.md`.
 
-use ::http::Response;
+use ::http::header::CONTENT_TYPE;
+use ::http::{HeaderValue, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream;
 use http_body::Frame;
@@ -23,6 +24,13 @@ pub(super) fn with_stored(mut response: Response<Body>) -> Response<Body> {
         Some(StoredMessage(message)) => response.map(|_empty| body_of(message)),
         None => response,
     }
+}
+
+/// The answer to a call that is served without a codec.
+pub(super) fn answer_of(message: Bytes) -> Response<Body> {
+    let mut response = Response::new(body_of(message));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }
 
 fn body_of(message: Bytes) -> Body {

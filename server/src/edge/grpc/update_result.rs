@@ -2,24 +2,21 @@
 //!
 //! tonic would decode the result with its request and encode it for the answer, which for a usual result costs as much as to store it.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use ::http::{Request as HttpRequest, Response as HttpResponse};
+use ::http::{Request, Response};
 use bytes::Bytes;
 use larder_action_cache::{ActionEntry, outline};
 use larder_cas::{RequestCx, blocking};
-use larder_protos::bounded::{self, BoundedCodec, BoundedError};
+use larder_protos::bounded::{self, BoundedError};
 use larder_protos::hot::UpdateActionResultRequest;
 use larder_protos::reapi::ActionResult;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::server::{Grpc, UnaryService};
-use tonic::{Request, Response, Status};
 
 use super::admission::AdmittedBody;
-use super::stored_message::{StoredMessage, with_stored};
-use crate::edge::limits::MAX_MESSAGE_BYTES;
+use super::frames::Frames;
+use super::stored_message::answer_of;
 use crate::edge::service::Shared;
 use crate::edge::status::grpc_status;
 use crate::report::Notes;
@@ -28,22 +25,24 @@ use crate::report::Notes;
 pub(super) const PATH: &str = "/build.bazel.remote.execution.v2.ActionCache/UpdateActionResult";
 
 /// Answers one call.
-pub(super) async fn call(
-    shared: &Arc<Shared>,
-    request: HttpRequest<AdmittedBody>,
-) -> HttpResponse<Body> {
-    let limits = Some(MAX_MESSAGE_BYTES);
-    let codec = BoundedCodec::<ActionResult, UpdateActionResultRequest>::default();
-    let mut grpc = Grpc::new(codec).apply_max_message_size_config(limits, limits);
-    with_stored(grpc.unary(UpdateResult(Arc::clone(shared)), request).await)
+pub(super) async fn call(shared: &Arc<Shared>, request: Request<AdmittedBody>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let notes = Notes::of(&head.extensions);
+    let stored = async {
+        // As `BoundedCodec` does.
+        let decoded = bounded::decode(Frames::receive(body).await?.into_bytes());
+        let request = decoded.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        store(shared, &notes, request).await
+    };
+    stored.await.map_or_else(Status::into_http, answer_of)
 }
 
-/// Stores the result of a request; the encoded result that is the answer stands among the extensions.
+/// Stores the result of a request, which is the answer too.
 pub(super) async fn store(
     shared: &Shared,
     notes: &Notes,
     request: UpdateActionResultRequest,
-) -> Result<Response<ActionResult>, Status> {
+) -> Result<Bytes, Status> {
     let addressed = shared.addressed(&request.instance_name, request.digest_function);
     let (partition, said) = addressed.map_err(grpc_status)?;
     let action = said.require("action_digest", request.action_digest.as_ref());
@@ -63,33 +62,19 @@ pub(super) async fn store(
     let encoded = entry.encoded().clone();
     let entry = outline(&cx, &key, entry, &*shared.blobs).await.map_err(grpc_status)?;
     shared.actions.put(&cx, &key, entry).await.map_err(grpc_status)?;
-    let mut response = Response::new(ActionResult::default());
-    response.extensions_mut().insert(StoredMessage(encoded));
-    Ok(response)
+    Ok(encoded)
 }
 
 /// The message that came in these fields, each of which must be one too: two that are none may be one together.
-fn whole(mut fields: Vec<Bytes>) -> Result<Bytes, BoundedError> {
-    if fields.len() == 1 {
-        return Ok(fields.remove(0));
+fn whole(fields: Vec<Bytes>) -> Result<Bytes, BoundedError> {
+    if let [field] = &fields[..] {
+        // A copy: what is stored stays in memory, and a slice would keep all with which it came.
+        return Ok(Bytes::copy_from_slice(field));
     }
     for field in &fields {
         bounded::check::<ActionResult>(field)?;
     }
     Ok(fields.concat().into())
-}
-
-struct UpdateResult(Arc<Shared>);
-
-impl UnaryService<UpdateActionResultRequest> for UpdateResult {
-    type Response = ActionResult;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<ActionResult>, Status>> + Send>>;
-
-    fn call(&mut self, request: Request<UpdateActionResultRequest>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
-        let notes = Notes::of(request.extensions());
-        Box::pin(async move { store(&shared, &notes, request.into_inner()).await })
-    }
 }
 
 #[cfg(test)]

@@ -20,12 +20,12 @@ use super::write_parts::WriteParts;
 use crate::edge::service::Shared;
 use crate::report::Notes;
 
-const PATH: &str = "/google.bytestream.ByteStream/Write";
+/// Its path.
+pub(super) const PATH: &str = "/google.bytestream.ByteStream/Write";
 
-/// Whether a call is one that is served here. One whose messages are compressed as gRPC can is left to tonic, which refuses it.
-pub(super) fn is_plain_write<B>(request: &Request<B>) -> bool {
-    let is_plain = || request.headers().get("grpc-encoding").is_none_or(|it| it == "identity");
-    request.uri().path() == PATH && is_plain()
+/// Whether a call can be served without a codec. One whose messages are compressed as gRPC can is left to tonic, which refuses it.
+pub(super) fn is_plain<B>(request: &Request<B>) -> bool {
+    request.headers().get("grpc-encoding").is_none_or(|it| it == "identity")
 }
 
 /// Receives the upload.
@@ -44,7 +44,8 @@ pub(super) async fn call(shared: &Arc<Shared>, request: Request<AdmittedBody>) -
     }
 }
 
-fn answer(message: &impl Message) -> Response<Body> {
+/// One message, and that all went well.
+pub(super) fn answer(message: &impl Message) -> Response<Body> {
     let message_bytes = message.encoded_len();
     let mut encoded = BytesMut::with_capacity(PREFIX_BYTES + message_bytes);
     put_prefix(&mut encoded, message_bytes);

@@ -18,9 +18,8 @@ use larder_protos::bounded;
 use larder_protos::bytestream::WriteRequest;
 use tonic::Status;
 
-use super::framing::{DATA_TAG, NAME_LIMIT_BYTES, NAME_TAG, PREFIX_BYTES, length_of};
+use super::framing::{DATA_TAG, NAME_LIMIT_BYTES, NAME_TAG, PREFIX_BYTES, message_bytes};
 use super::wire_format::{field, number};
-use crate::edge::limits::MAX_MESSAGE_BYTES;
 
 const OFFSET_TAG: u8 = 2 << 3;
 const FINISH_TAG: u8 = 3 << 3;
@@ -194,30 +193,6 @@ fn joined(before: Bytes, data: Bytes) -> Bytes {
     joined.extend_from_slice(&before);
     joined.extend_from_slice(&data);
     joined.freeze()
-}
-
-/// The length of the message behind a prefix.
-fn message_bytes(prefix: [u8; PREFIX_BYTES]) -> Result<usize, Status> {
-    match prefix[0] {
-        0 => {}
-        1 => {
-            return Err(Status::internal(
-                "protocol error: received message with compressed-flag but no grpc-encoding was specified",
-            ));
-        }
-        flag => {
-            return Err(Status::internal(format!(
-                "protocol error: received message with invalid compression flag: {flag} (valid flags are 0 and 1)"
-            )));
-        }
-    }
-    let length_bytes = length_of(prefix);
-    match usize::try_from(length_bytes) {
-        Ok(length) if length <= MAX_MESSAGE_BYTES => Ok(length),
-        _ => Err(Status::out_of_range(format!(
-            "Error, decoded message length too large: found {length_bytes} bytes, the limit is: {MAX_MESSAGE_BYTES} bytes"
-        ))),
-    }
 }
 
 /// What stands in a message before its data, which is the rest of it.
