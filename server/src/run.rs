@@ -15,10 +15,10 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit, getuid};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Addresses, Admin, Operations, StoreView};
+use crate::admin::{Addresses, Admin, Operations, StoreView, UsageReport};
 use crate::auth::{Authorized, CredentialsError, Port};
 use crate::background::{Background, Chore, every};
-use crate::compose::{self, ComposeError, Stacks, UsageReport};
+use crate::compose::{self, ComposeError, Stacks};
 use crate::config::{Config, ListenAddress};
 use crate::edge::{Edge, HealthHandle};
 use crate::fetch::Origin;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::operations::{EvictOrder, Operations, OrderError, PurgeOrder, ScrubOrder, Step};
+use super::usage_report::UsageReport;
 use super::{Admin, StoreView};
 use crate::auth::Orderer;
 use crate::telemetry::BoxError;
@@ -66,7 +67,7 @@ impl IntoResponse for Refused {
 /// What `/admin/v1/stats` says.
 #[derive(Serialize)]
 struct Stats {
-    usage: crate::compose::UsageReport,
+    usage: UsageReport,
     hot: BTreeMap<&'static str, HotStats>,
 }
 

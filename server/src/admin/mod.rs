@@ -8,6 +8,7 @@ mod profiles;
 mod ready;
 mod status;
 mod text_format;
+mod usage_report;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::operations::{EvictOrder, Operations, OrderError, PurgeOrder, ScrubOrder, Step};
 use self::ready::{WriteProbe, readyz};
 pub use self::status::{Addresses, Lines, Status};
-use crate::compose::UsageReport;
+pub use self::usage_report::{ScrubReport, UsageReport};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
 use crate::profile::Profiler;

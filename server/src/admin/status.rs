@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use crate::compose::UsageReport;
+use super::usage_report::UsageReport;
 use crate::config::ListenAddress;
 
 /// Where a server really listens.

@@ -7,7 +7,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::exposition::{Exposition, Scale};
-use crate::compose::{ScrubReport, Stacks, UsageReport};
+use crate::admin::{ScrubReport, UsageReport};
+use crate::compose::Stacks;
 
 /// What the storage engine holds, does and how long that takes, asked at each scrape.
 #[derive(Debug)]
