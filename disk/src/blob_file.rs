@@ -19,6 +19,7 @@ use crate::layout::fan_of;
 use crate::prologue::{Encoding, Place, seal};
 use crate::queue::BoundedQueue;
 use crate::slot::{Entry, Location};
+use crate::unfinished::Unfinished;
 
 /// What an engine lends to those who write files.
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub(crate) struct FileContext {
     pub(crate) _lock: Arc<dyn DirLock>,
     /// Whether a name is synced before the answer.
     pub(crate) syncs_names: bool,
+    pub(crate) max_size_bytes: u64,
 }
 
 /// A file in `tmp/` that becomes a blob file, or goes when it is dropped.
@@ -40,6 +42,8 @@ pub(crate) struct BlobFile {
     file: Arc<dyn IoFile>,
     /// The name it has now; `None` once it has its own.
     tmp: Option<PathBuf>,
+    /// After the file, which has its blocks until it is closed.
+    unfinished: Unfinished,
 }
 
 impl FileContext {
@@ -55,6 +59,16 @@ impl FileContext {
             }
             done => done,
         }
+    }
+
+    /// Waits until the committer has made room for so much under the limit, which counts as taken from then on, and no longer as
+    /// unfinished.
+    pub(crate) fn make_room(&self, bytes: u64, ended_bytes: u64) -> Result<(), DiskError> {
+        let (answer, receiver) = mpsc::sync_channel(1);
+        let job = Job::Reserve { bytes, ended_bytes, answer };
+        let weight = job.weight();
+        self.jobs.push(job, weight).map_err(|_| DiskError::Closed)?;
+        receiver.recv().unwrap_or(Err(DiskError::Closed))
     }
 
     fn free_disk(&self, bytes: u64) -> bool {
@@ -74,7 +88,8 @@ impl BlobFile {
         let file = context
             .with_room(0, || inventory.io.open(&tmp, OpenMode::CreateNew))
             .map_err(inventory.io_error("create", &tmp))?;
-        Ok(Self { context, key: key.clone(), sequence, file, tmp: Some(tmp) })
+        let unfinished = Unfinished::begin(context.clone());
+        Ok(Self { context, key: key.clone(), sequence, file, tmp: Some(tmp), unfinished })
     }
 
     /// Writes a record that is whole in memory, and publishes it.
@@ -98,6 +113,7 @@ impl BlobFile {
         offset: u64,
     ) -> Result<(), DiskError> {
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        self.unfinished.grow(bytes)?;
         let write = || write_full(&*self.file, &mut pieces.to_vec(), offset);
         self.context.with_room(bytes, write).map_err(self.error("write"))
     }
@@ -148,7 +164,7 @@ impl BlobFile {
         let inventory = Arc::clone(&self.context.inventory);
         inventory.check_writable()?;
         let key = inventory.intern(&self.key)?;
-        let reservation = Reservation::wait(&self.context, record_bytes)?;
+        let reservation = Reservation::wait(&self.context, record_bytes, &self.unfinished)?;
         let path = inventory.layout.blob_file(self.key.hash(), self.sequence);
         self.rename_to(&path, fan_of(self.key.hash()))?;
         let entry = Entry {
@@ -181,12 +197,9 @@ struct Reservation {
 
 impl Reservation {
     /// Waits until the committer has made room.
-    fn wait(context: &FileContext, bytes: u64) -> Result<Self, DiskError> {
-        let (answer, receiver) = mpsc::sync_channel(1);
-        let job = Job::Reserve { bytes, answer };
-        let weight = job.weight();
-        context.jobs.push(job, weight).map_err(|_| DiskError::Closed)?;
-        receiver.recv().unwrap_or(Err(DiskError::Closed))?;
+    fn wait(context: &FileContext, bytes: u64, unfinished: &Unfinished) -> Result<Self, DiskError> {
+        context.make_room(bytes, unfinished.bytes())?;
+        unfinished.end();
         Ok(Self { inventory: Arc::clone(&context.inventory), bytes })
     }
 

@@ -64,6 +64,8 @@ pub(crate) enum Job {
     /// A blob file is about to take so much; it counts as taken from the answer on.
     Reserve {
         bytes: u64,
+        /// What the file counts among unfinished writes until then.
+        ended_bytes: u64,
         answer: SyncSender<Result<(), DiskError>>,
     },
     /// A unit is to go on the way down to so many bytes; the answer says whether one did.
@@ -152,6 +154,8 @@ impl Committer {
 
     /// The thread's work: until the queue is closed and empty.
     pub(crate) fn run(mut self, queue: &BoundedQueue<Job>) {
+        // Writers of files do not come here before they end.
+        self.room.limit_bytes(&self.inventory);
         loop {
             let timeout = if self.reclaim.is_waiting() {
                 Some(SYNC_POLL)
@@ -183,15 +187,8 @@ impl Committer {
             Job::Append { record, key, kind, answer } => self.append(record, key, kind, answer),
             Job::Remove { key, short, seen, answer } => self.remove((&key, &short), seen, answer),
             Job::Bury { key, entry } => self.bury(&key, &entry),
-            Job::Reserve { bytes, answer } => {
-                let room = self.make_room(bytes);
-                if room.is_ok() {
-                    self.inventory.counters.grow_files(bytes);
-                }
-                if answer.send(room.clone()).is_err() && room.is_ok() {
-                    // Nobody waits any more.
-                    self.inventory.counters.shrink_files(bytes);
-                }
+            Job::Reserve { bytes, ended_bytes, answer } => {
+                let _ = answer.send(self.reserve(bytes, ended_bytes));
             }
             Job::GiveUp { target_bytes, answer } => {
                 let _ = answer.send(self.give_up(target_bytes));
@@ -208,6 +205,17 @@ impl Committer {
                 let _ = answer.send(self.free_disk(bytes));
             }
         }
+    }
+
+    fn reserve(&mut self, bytes: u64, ended_bytes: u64) -> Result<(), DiskError> {
+        self.room.ending_bytes = ended_bytes;
+        let made = self.make_room(bytes);
+        self.room.ending_bytes = 0;
+        made?;
+        // Between two looks of the guard at both.
+        self.inventory.counters.grow_files(bytes);
+        self.inventory.counters.shrink_unfinished(ended_bytes);
+        Ok(())
     }
 
     fn append(

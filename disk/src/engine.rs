@@ -78,6 +78,7 @@ impl Engine {
             jobs: Arc::clone(&recovered.inventory.jobs),
             _lock: Arc::from(lock),
             syncs_names: options.durability == Durability::Sync,
+            max_size_bytes: options.max_size_bytes,
         };
         let threads = Threads::start(&options, recovered, &context)?;
         Ok(Self { context, options, threads })

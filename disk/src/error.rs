@@ -91,6 +91,18 @@ pub enum DiskError {
         /// `max_size_bytes`.
         limit_bytes: u64,
     },
+    /// Writes that have not ended have taken what they may, and may never end.
+    #[error(
+        "{needed_bytes} B do not fit: unfinished uploads would take {unfinished_bytes} B of {limit_bytes} B"
+    )]
+    Unfinished {
+        /// What was to be written.
+        needed_bytes: u64,
+        /// What all of them would have taken.
+        unfinished_bytes: u64,
+        /// What they may take together, now.
+        limit_bytes: u64,
+    },
     /// A record disagrees with its checksum or its key. It is dropped; a new put heals it.
     #[error("{key} is corrupt at {place}")]
     Corrupt {
@@ -143,9 +155,10 @@ impl DiskError {
             {
                 DiskErrorClass::Capacity
             }
-            Self::Full { .. } | Self::TooManyPartitions { .. } | Self::ReadOnly { .. } => {
-                DiskErrorClass::Capacity
-            }
+            Self::Full { .. }
+            | Self::Unfinished { .. }
+            | Self::TooManyPartitions { .. }
+            | Self::ReadOnly { .. } => DiskErrorClass::Capacity,
             Self::TooLarge { .. } => DiskErrorClass::Caller,
             Self::Corrupt { .. } => DiskErrorClass::Corrupt,
             Self::Io { .. }

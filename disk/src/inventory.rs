@@ -66,6 +66,8 @@ pub(crate) struct Inventory {
     pub(crate) jobs: Arc<BoundedQueue<Job>>,
     /// Opens when the table holds all that is stored. Before, what is not in it may be stored nevertheless.
     pub(crate) loaded: Gate,
+    /// What packs, blob files and unfinished writes may take of the disk together, as last seen.
+    room_bytes: AtomicU64,
     /// Set when the engine ends.
     closing: AtomicBool,
     next_sequence: AtomicU64,
@@ -109,6 +111,7 @@ impl Inventory {
             index_queue: BoundedQueue::lazy(INDEX_QUEUE_LENGTH, INDEX_BATCH_LENGTH),
             jobs: Arc::new(BoundedQueue::new(QUEUE_BYTES)),
             loaded: Gate::default(),
+            room_bytes: AtomicU64::new(u64::MAX),
             closing: AtomicBool::new(false),
             next_sequence: AtomicU64::new(1),
             now_s: AtomicU32::new(0),
@@ -150,6 +153,14 @@ impl Inventory {
     /// Keeps later sequence numbers above `seen`.
     pub(crate) fn note_sequence(&self, seen: u64) {
         self.next_sequence.fetch_max(seen.saturating_add(1), Ordering::Relaxed);
+    }
+
+    pub(crate) fn room_bytes(&self) -> u64 {
+        self.room_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_room(&self, bytes: u64) {
+        self.room_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Reads the clock.

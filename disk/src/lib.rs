@@ -52,6 +52,7 @@ mod shard;
 mod slot;
 mod survey;
 mod table;
+mod unfinished;
 mod usage;
 mod verify;
 mod version;

@@ -1,4 +1,5 @@
-//! [`Room`]: how much the engine may take: what it is told, and less where the file system runs short.
+//! [`Room`]: how much the engine may take: what it is told, and less where the file system runs short or unfinished writes
+//! ([`crate::unfinished`]) have taken of it.
 
 use std::path::Path;
 
@@ -15,9 +16,10 @@ pub(crate) struct Room {
     max_size_bytes: u64,
     /// What is left to others on the file system; 0 is no guard.
     min_free_bytes: u64,
-    limit_bytes: u64,
     /// When the file system was asked, and what was taken then.
     asked: Option<(u32, u64)>,
+    /// What is unfinished and about to be a record: it needs no room twice.
+    pub(crate) ending_bytes: u64,
     is_short: bool,
     /// Not even an empty store leaves free what should be.
     has_none: bool,
@@ -28,8 +30,8 @@ impl Room {
         Self {
             max_size_bytes,
             min_free_bytes,
-            limit_bytes: max_size_bytes,
             asked: None,
+            ending_bytes: 0,
             is_short: false,
             has_none: false,
         }
@@ -42,19 +44,25 @@ impl Room {
 
     /// The limit for packs and blob files, now.
     pub(crate) fn limit_bytes(&mut self, inventory: &Inventory) -> u64 {
-        let (now_s, used_bytes) = (inventory.now_s(), inventory.counters.file_bytes());
+        let counters = &inventory.counters;
+        let now_s = inventory.now_s();
+        let taken_bytes = counters.file_bytes().saturating_add(counters.unfinished_bytes());
         let is_known = self.asked.is_some_and(|(asked_s, then_bytes)| {
             now_s.saturating_sub(asked_s) < ASK_EVERY_S
-                && used_bytes.saturating_sub(then_bytes) < ASK_AFTER_BYTES
+                && taken_bytes.saturating_sub(then_bytes) < ASK_AFTER_BYTES
         });
-        if self.is_guarded() && !is_known {
-            self.asked = Some((now_s, used_bytes));
-            self.ask(inventory, used_bytes);
+        if !is_known {
+            self.asked = Some((now_s, taken_bytes));
+            self.ask(inventory, taken_bytes);
         }
-        self.limit_bytes
+        if !self.is_guarded() {
+            return self.max_size_bytes;
+        }
+        let unfinished_bytes = counters.unfinished_bytes().saturating_sub(self.ending_bytes);
+        self.max_size_bytes.min(inventory.room_bytes().saturating_sub(unfinished_bytes))
     }
 
-    fn ask(&mut self, inventory: &Inventory, used_bytes: u64) {
+    fn ask(&mut self, inventory: &Inventory, taken_bytes: u64) {
         let data_dir: &Path = inventory.layout.data_dir();
         let free_bytes = match inventory.io.free_bytes(data_dir) {
             Ok(free_bytes) => free_bytes,
@@ -63,39 +71,39 @@ impl Room {
                 return;
             }
         };
-        self.limit_bytes =
-            guarded(self.max_size_bytes, self.min_free_bytes, used_bytes, free_bytes);
-        let is_short = free_bytes < self.min_free_bytes;
-        let has_none = self.limit_bytes == 0;
+        let min_free_bytes = self.min_free_bytes;
+        let room_bytes = guarded(min_free_bytes, taken_bytes, free_bytes);
+        inventory.note_room(room_bytes);
+        let is_short = free_bytes < min_free_bytes;
+        let has_none = self.is_guarded() && room_bytes == 0;
         if has_none && !self.has_none {
             tracing::error!(
                 free_bytes,
-                used_bytes,
-                min_free_bytes = self.min_free_bytes,
+                taken_bytes,
+                min_free_bytes,
                 "the disk has less than what is to stay free even without the cache; nothing is stored"
             );
         }
         self.has_none = has_none;
         if is_short != self.is_short {
             self.is_short = is_short;
-            let (min_free_bytes, limit_bytes) = (self.min_free_bytes, self.limit_bytes);
             if is_short {
                 tracing::warn!(
                     free_bytes,
                     min_free_bytes,
-                    limit_bytes,
+                    room_bytes,
                     "the disk runs short; evicting"
                 );
             } else {
-                tracing::info!(free_bytes, min_free_bytes, limit_bytes, "the disk has room again");
+                tracing::info!(free_bytes, min_free_bytes, room_bytes, "the disk has room again");
             }
         }
     }
 }
 
 /// What may be taken so that the free space does not fall below its minimum.
-fn guarded(max_size_bytes: u64, min_free_bytes: u64, used_bytes: u64, free_bytes: u64) -> u64 {
-    used_bytes.saturating_add(free_bytes).saturating_sub(min_free_bytes).min(max_size_bytes)
+fn guarded(min_free_bytes: u64, taken_bytes: u64, free_bytes: u64) -> u64 {
+    taken_bytes.saturating_add(free_bytes).saturating_sub(min_free_bytes)
 }
 
 #[cfg(test)]
@@ -104,10 +112,10 @@ mod tests {
 
     #[test]
     fn the_free_space_is_left_to_others() {
-        let check = |used: u64, free: u64, expect: u64| {
-            assert_eq!(guarded(100, 10, used, free), expect, "{used} {free}");
+        let check = |taken: u64, free: u64, expect: u64| {
+            assert_eq!(guarded(10, taken, free), expect, "{taken} {free}");
         };
-        check(0, 1_000, 100);
+        check(0, 1_000, 990);
         check(50, 60, 100);
         check(50, 30, 70);
         check(50, 10, 50);

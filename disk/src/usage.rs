@@ -49,6 +49,8 @@ pub(crate) struct Counters {
     stored_bytes: AtomicU64,
     /// Lengths of all packs and blob files.
     file_bytes: AtomicU64,
+    /// What writes have taken that have not ended.
+    unfinished_bytes: AtomicU64,
     evictions: AtomicU64,
     evicted_bytes: AtomicU64,
     copied_bytes: AtomicU64,
@@ -108,6 +110,19 @@ impl Counters {
 
     pub(crate) fn shrink_files(&self, bytes: u64) {
         self.file_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns what all of them have taken.
+    pub(crate) fn grow_unfinished(&self, bytes: u64) -> u64 {
+        self.unfinished_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+
+    pub(crate) fn shrink_unfinished(&self, bytes: u64) {
+        self.unfinished_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unfinished_bytes(&self) -> u64 {
+        self.unfinished_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn records(&self) -> u64 {
