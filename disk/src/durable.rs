@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::activity::timed;
-use crate::error::{DiskError, is_disk_full, is_transient};
+use crate::error::{DiskError, is_disk_full, is_transient, with_causes};
 use crate::inventory::Inventory;
 use crate::io::Io;
 use crate::layout::{Layout, parse_blob_dir};
@@ -99,7 +99,7 @@ pub(crate) fn sync_fan(inventory: &Inventory, fan: u8) -> Result<(), DiskError> 
     sync_dir(inventory, &inventory.layout.blob_dir(fan)).inspect_err(|error| {
         if error.is_transient() {
             inventory.durable.note_dirty_fan(fan);
-            tracing::warn!(%error, "a directory could not be opened to be synced; it is tried again");
+            tracing::warn!(error = %with_causes(&error), "a directory could not be opened to be synced; it is tried again");
         }
     })
 }

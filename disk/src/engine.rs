@@ -13,7 +13,7 @@ use crate::codec::Content;
 use crate::commit::{Commit, PutOutcome};
 use crate::committer::{Committer, Job, Limits};
 use crate::durable::{Syncer, sync_all};
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::indexer::Indexer;
 use crate::inventory::Inventory;
 use crate::io::Io;
@@ -65,7 +65,7 @@ impl Engine {
             && let Err(error) = io.sync_dir(above)
         {
             // Not ours, so perhaps not ours to read; a directory that has been there for long needs no sync.
-            tracing::warn!(dir = %above.display(), %error, "the directory above the data cannot be synced");
+            tracing::warn!(dir = %above.display(), error = %with_causes(&error), "the directory above the data cannot be synced");
         }
         let lock_file = Layout::new(data_dir).lock_file();
         let lock = io

@@ -1,5 +1,6 @@
 //! [`DiskError`]: what can go wrong below the ports, and [`DiskErrorClass`], who must act.
 
+use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -200,6 +201,12 @@ impl DiskError {
     }
 }
 
+/// An error and what caused it, in one line of the log.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// No room: to evict helps.
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -225,4 +232,17 @@ pub(crate) fn is_unreadable(error: &io::Error) -> bool {
 
 fn is_errno(error: &io::Error, errno: Errno) -> bool {
     error.raw_os_error() == Some(errno.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_log_says_what_the_system_said() {
+        let source = io::Error::from_raw_os_error(Errno::IO.raw_os_error());
+        let error = DiskError::io("sync", Path::new("d/blobs/1a"))(source);
+        let line = with_causes(&error);
+        assert_eq!(line, "sync d/blobs/1a: Input/output error (os error 5)");
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::batch::{After, Batch, Item};
 use crate::committer::Committer;
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::pack::Pack;
 use crate::reclaim::Haste;
 
@@ -32,7 +32,7 @@ impl Committer {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "no more room can be made on a full disk");
+                    tracing::warn!(error = %with_causes(&error), "no more room can be made on a full disk");
                     break;
                 }
             }

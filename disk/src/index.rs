@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::index_format::{
     Item, Line, MARK_KEY, Mark, Recency, dead_key, pack_prefix, page_key, parse_line,
     partition_key, push_item, recency_key,
@@ -77,7 +77,7 @@ pub(crate) fn open(
         }
     }
     if let Err(error) = move_aside(io, layout) {
-        tracing::warn!(%error, "the old index cannot be moved; going on without an index");
+        tracing::warn!(error = %with_causes(&error), "the old index cannot be moved; going on without an index");
         return (None, None);
     }
     match guarded_open(&dir, cache_bytes, salt, Tail::Cut) {
@@ -275,7 +275,7 @@ impl Reading {
         match self.said.recv_timeout(PAGE_LIMIT) {
             Ok(Ok(said)) => Some(said),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the index cannot be read");
+                tracing::warn!(error = %with_causes(&error), "the index cannot be read");
                 None
             }
             Err(_) => None,

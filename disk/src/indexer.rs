@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::with_causes;
 use crate::index_format::{
     Item, MARK_KEY, Mark, PAGE_ENTRIES, dead_key, file_key, file_value, pack_prefix, page_key,
     partition_key, partition_value, push_item,
@@ -258,7 +259,7 @@ impl Indexer {
         match catch_unwind(AssertUnwindSafe(|| work(db))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the index failed; going on without it until the next start");
+                tracing::warn!(error = %with_causes(&error), "the index failed; going on without it until the next start");
             }
             Err(_) => {
                 tracing::warn!("the index panicked; going on without it until the next start");

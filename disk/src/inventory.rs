@@ -16,7 +16,7 @@ use crate::activity::Activity;
 use crate::codec::Codec;
 use crate::committer::{Job, QUEUE_BYTES};
 use crate::durable::DurableState;
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::eviction::{EvictionPolicy, Policy, Retention};
 use crate::gate::Gate;
 use crate::indexer::IndexUpdate;
@@ -176,12 +176,8 @@ impl Inventory {
     /// Ends writes: after what happened it is unknown what the disk holds. The first reason stays.
     pub(crate) fn poison(&self, happened: &'static str, error: &DiskError) -> DiskError {
         let reason = self.poison.get_or_init(|| {
-            tracing::error!(%error, "{happened}; writes are refused from here on, reads go on");
-            let mut text = format!("{happened}: {error}");
-            if let Some(source) = std::error::Error::source(error) {
-                text = format!("{text}: {source}");
-            }
-            Arc::from(text)
+            tracing::error!(error = %with_causes(error), "{happened}; writes are refused from here on, reads go on");
+            Arc::from(format!("{happened}: {}", with_causes(error)))
         });
         self.writes_refused.send_replace(true);
         DiskError::Poisoned { reason: Arc::clone(reason) }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use larder_protos::Hash;
 
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::index::{Reading, Said};
 use crate::index_format::Item;
 use crate::indexer::IndexUpdate;
@@ -111,7 +111,7 @@ impl Loader {
                 continue;
             }
             if let Err(error) = self.scan(&scan, Bodies::Trusted) {
-                tracing::error!(%error, "a pack cannot be read; its records are missing until the next start");
+                tracing::error!(error = %with_causes(&error), "a pack cannot be read; its records are missing until the next start");
             }
         }
         self.files();
@@ -249,7 +249,7 @@ impl Loader {
                     self.drop_file(&file);
                 }
                 Err(error) => {
-                    tracing::error!(%error, "a blob file cannot be read; it is left alone");
+                    tracing::error!(error = %with_causes(&error), "a blob file cannot be read; it is left alone");
                 }
             }
         }
@@ -284,7 +284,7 @@ impl Loader {
         match self.inventory.io.remove_file(&file.path) {
             Ok(()) => self.inventory.counters.shrink_files(file.length),
             Err(error) => {
-                tracing::warn!(path = %file.path.display(), %error, "a file of no use cannot be removed");
+                tracing::warn!(path = %file.path.display(), error = %with_causes(&error), "a file of no use cannot be removed");
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::encode_removal;
 use crate::committer::{Committer, Job};
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::indexer::IndexUpdate;
 use crate::inventory::Inventory;
 use crate::key::RecordKey;
@@ -121,7 +121,7 @@ impl Committer {
             return;
         }
         if let Err(error) = self.say_removed(key, entry) {
-            tracing::info!(%key, %error, "the log is told of a corrupt record when its pack goes");
+            tracing::info!(%key, error = %with_causes(&error), "the log is told of a corrupt record when its pack goes");
         }
     }
 

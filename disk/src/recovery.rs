@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::codec::Codec;
 use crate::durable::sync_names;
-use crate::error::{DiskError, is_read_only, is_unreadable};
+use crate::error::{DiskError, is_read_only, is_unreadable, with_causes};
 use crate::index::{self, Head};
 use crate::index_format::Mark;
 use crate::indexer::IndexUpdate;
@@ -103,7 +103,7 @@ pub(crate) fn recover(options: &EngineOptions, io: Arc<dyn Io>) -> Result<Recove
     let mut loader = Loader::new(Arc::clone(&inventory), mark.and(db.clone()), files);
     if let Some((error, path)) = refusal {
         let path = path.display();
-        tracing::error!(%path, %error, "the data directory cannot be written; serving reads only");
+        tracing::error!(%path, error = %with_causes(&error), "the data directory cannot be written; serving reads only");
         inventory.be_read_only(&format!("{path}: {error}"));
     }
     let replay = Replay { inventory: &inventory, loader: &mut loader };
@@ -206,7 +206,7 @@ fn unless_unreadable<T>(
     match done {
         Err(error) if is_unreadable(&error) => {
             let path = path.display();
-            tracing::error!(%path, %error, "the disk cannot read it; going on without it");
+            tracing::error!(%path, error = %with_causes(&error), "the disk cannot read it; going on without it");
             Ok(None)
         }
         done => done.map(Some).map_err(DiskError::io(operation, path)),

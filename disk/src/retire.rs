@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::codec::encode_removal;
 use crate::committer::Committer;
 use crate::durable::{sync_dir, sync_pack};
-use crate::error::DiskError;
+use crate::error::{DiskError, with_causes};
 use crate::eviction::{Cut, divide, survival_budget_bytes};
 use crate::inventory::Unit;
 use crate::io::read_full;
@@ -139,7 +139,7 @@ impl Committer {
         }
         self.evict(&entries, victim.unit);
         if let Err(error) = self.inventory.io.remove_file(&path) {
-            tracing::warn!(path = %path.display(), %error, "an evicted blob file stays");
+            tracing::warn!(path = %path.display(), error = %with_causes(&error), "an evicted blob file stays");
         }
         // One that was found corrupt meanwhile is counted out already.
         if self.forget_unit(order, victim.unit) {
@@ -374,7 +374,7 @@ impl Committer {
         let Some(oldest) = self.inventory.packs.oldest().filter(|_| may_another) else {
             return Err(error);
         };
-        tracing::warn!(%error, pack = oldest, "it cannot be said what is gone; the oldest pack goes instead");
+        tracing::warn!(error = %with_causes(&error), pack = oldest, "it cannot be said what is gone; the oldest pack goes instead");
         self.reclaim.planned.clear();
         if oldest == self.pack.id {
             self.leave_pack()?;

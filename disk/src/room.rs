@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::error::with_causes;
 use crate::inventory::Inventory;
 
 /// The file system is asked again after this long …
@@ -67,7 +68,7 @@ impl Room {
         let free_bytes = match inventory.io.free_bytes(data_dir) {
             Ok(free_bytes) => free_bytes,
             Err(error) => {
-                tracing::warn!(%error, "the free space of the disk cannot be read; going on with what is known");
+                tracing::warn!(error = %with_causes(&error), "the free space of the disk cannot be read; going on with what is known");
                 return;
             }
         };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{DiskError, is_unreadable};
+use crate::error::{DiskError, is_unreadable, with_causes};
 use crate::io::Io;
 use crate::layout::{Layout, says_another_version};
 
@@ -58,7 +58,7 @@ pub(crate) fn settle(
         (Err(error), None) if !has_packs => return Err(error),
         (Err(error), None) => {
             // A cache that begins anew is better than one that does not begin.
-            tracing::error!(%error, "LAYOUT and all packs' headers are damaged; what is stored is lost");
+            tracing::error!(error = %with_causes(&error), "LAYOUT and all packs' headers are damaged; what is stored is lost");
             io.salt()
         }
         (said, Some(voted)) => {

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use self::round::Round;
+use crate::error::with_causes;
 use crate::inventory::Inventory;
 use crate::pace::{Throttle, Traffic};
 
@@ -168,7 +169,7 @@ impl Worker {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the scrub cannot go on for now");
+                    tracing::warn!(error = %with_causes(&error), "the scrub cannot go on for now");
                     if !self.throttle.rest(LONGEST_REST) {
                         return;
                     }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 
+use crate::error::with_causes;
 use crate::io::{Io, OpenMode, read_full, write_full};
 use crate::layout::{Layout, fan_of_prefix};
 use crate::slot::{Entry, Location};
@@ -81,7 +82,7 @@ impl Bookmark {
             io.rename(&tmp, &path)
         };
         if let Err(error) = write() {
-            tracing::debug!(%error, "the scrub's bookmark cannot be written");
+            tracing::debug!(error = %with_causes(&error), "the scrub's bookmark cannot be written");
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::bookmark::{Bookmark, Turn};
 use crate::body_check::BodyCheck;
-use crate::error::is_unreadable;
+use crate::error::{is_unreadable, with_causes};
 use crate::inventory::Inventory;
 use crate::io::{IoFile, OpenMode};
 use crate::key::RecordKey;
@@ -206,7 +206,7 @@ impl Round {
                 }
                 Err(error) if is_unreadable(&error) => unreadable(&error),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "a blob file cannot be checked now");
+                    tracing::warn!(path = %path.display(), error = %with_causes(&error), "a blob file cannot be checked now");
                     self.skipped_records += 1;
                     self.bookmark.last = Turn::of(entry);
                     tell(self.totals());
