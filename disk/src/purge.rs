@@ -21,7 +21,7 @@ use crate::io::OpenMode;
 use crate::key::{Keyspace, RecordKind};
 use crate::prologue::{Effect, Place, Prologue};
 use crate::reader::{first_bytes, prologue_at};
-use crate::slot::{Entry, Location};
+use crate::slot::{Entry, Location, believed_s};
 use crate::table::SHARDS;
 
 /// Removals that wait for the committer at a time.
@@ -69,6 +69,7 @@ struct Begun {
     partitions: Vec<bool>,
     /// What was asked for after this moment stays, seconds since 1970.
     asked_by_s: u32,
+    now_s: u32,
     unix_ms: u64,
 }
 
@@ -79,7 +80,7 @@ impl Begun {
     }
 
     fn seen(&self, entry: &Entry) -> Seen {
-        Seen { location: entry.location, asked_by_s: self.asked_by_s }
+        Seen { location: entry.location, asked_by_s: self.asked_by_s, now_s: self.now_s }
     }
 }
 
@@ -88,12 +89,14 @@ impl Begun {
 pub(crate) struct Seen {
     location: Location,
     asked_by_s: u32,
+    now_s: u32,
 }
 
 impl Seen {
     /// Whether what stands there now is what was seen, and was not asked for since.
     pub(crate) fn is(&self, entry: &Entry) -> bool {
-        entry.location == self.location && entry.recency_s <= self.asked_by_s
+        entry.location == self.location
+            && believed_s(entry.recency_s, self.now_s) <= self.asked_by_s
     }
 }
 
@@ -147,6 +150,7 @@ impl Engine {
     fn begin_purge(&self, rule: &PurgeRule) -> Begun {
         let inventory = self.inventory();
         inventory.tick();
+        let now_s = inventory.now_s();
         let fits = |number: u16| {
             inventory.partitions.get(number).is_some_and(|partition| {
                 rule.kind.is_none_or(|kind| kind == partition.kind)
@@ -158,10 +162,10 @@ impl Engine {
         };
         let asked_by_s = rule.unused_for.map_or(u32::MAX, |least| {
             let least_s = u32::try_from(least.as_secs()).unwrap_or(u32::MAX);
-            inventory.now_s().saturating_sub(least_s)
+            now_s.saturating_sub(least_s)
         });
         let partitions = (0..inventory.partitions.count()).map(fits).collect();
-        Begun { partitions, asked_by_s, unix_ms: inventory.io.unix_ms() }
+        Begun { partitions, asked_by_s, now_s, unix_ms: inventory.io.unix_ms() }
     }
 
     /// The paths of those entries that have files of their own.

@@ -14,7 +14,7 @@ use crate::eviction::{
 };
 use crate::inventory::Unit;
 use crate::retire::{Purpose, Retiring};
-use crate::slot::{Entry, Location};
+use crate::slot::{Entry, Location, believed_s};
 use crate::survey::Survey;
 
 /// Where reclaiming stands.
@@ -139,8 +139,8 @@ pub(crate) fn unit_number(unit: &Unit) -> u64 {
     }
 }
 
-pub(crate) fn standing(entry: &Entry) -> Standing {
-    Standing { recency_s: entry.recency_s, hits: entry.hits }
+pub(crate) fn standing(entry: &Entry, now_s: u32) -> Standing {
+    Standing { recency_s: believed_s(entry.recency_s, now_s), hits: entry.hits }
 }
 
 impl Committer {

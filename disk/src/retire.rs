@@ -129,7 +129,8 @@ impl Committer {
             }
             Unit::File { path, record_bytes, .. } => (path, record_bytes),
         };
-        let is_kept = |entry: &Entry| self.reclaim.cut.keeps(standing(entry));
+        let now_s = self.inventory.now_s();
+        let is_kept = |entry: &Entry| self.reclaim.cut.keeps(standing(entry, now_s));
         let was_kept = victim.entries.first().is_some_and(is_kept);
         let entries: Vec<_> =
             victim.entries.iter().filter_map(|entry| self.look_again(entry)).collect();
@@ -226,7 +227,8 @@ impl Committer {
         let free_bytes = limit_bytes.saturating_sub(self.inventory.counters.file_bytes());
         let budget_bytes = survival_budget_bytes(retiring.length_bytes).min(free_bytes);
         let entries = std::mem::take(&mut retiring.fresh);
-        let look = |entry: &Entry| (standing(entry), entry.record_bytes);
+        let now_s = self.inventory.now_s();
+        let look = |entry: &Entry| (standing(entry, now_s), entry.record_bytes);
         let cut = match retiring.purpose {
             Purpose::Eviction => &self.reclaim.cut,
             Purpose::Compaction => &Cut::KEEP_ALL,

@@ -18,6 +18,15 @@ pub(crate) const HITS_LIMIT: u8 = 15;
 
 const FILE_BIT: u64 = 1 << 63;
 
+/// So far ahead of the clock a moment is still believed. A clock that is behind for a while, such as one without a battery, must
+/// make nothing older that is used meanwhile; what one was wrong by years must not keep for ever.
+const AHEAD_LIMIT_S: u32 = 2 * 366 * 24 * 3_600;
+
+/// When a record was asked for last, as far as that is believed now: long ago where it cannot be.
+pub(crate) fn believed_s(recency_s: u32, now_s: u32) -> u32 {
+    if recency_s.saturating_sub(now_s) > AHEAD_LIMIT_S { 0 } else { recency_s }
+}
+
 /// A key as the table sees it.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub(crate) struct ShortKey {
@@ -282,11 +291,11 @@ impl Slot {
         self.tail == *key.tail() && self.partition == key.partition
     }
 
-    /// Notes that it was asked for: once per second of the clock.
+    /// Notes that it was asked for: once per second of the clock, and never makes it older.
     pub(crate) fn touch(&self, now_s: u32) {
         // Loads before stores: a line that all cores only read stays in all their caches.
         let flags = self.flags.load(Ordering::Relaxed);
-        let is_first = self.recency_s.load(Ordering::Relaxed) != now_s;
+        let is_first = believed_s(self.recency_s.load(Ordering::Relaxed), now_s) < now_s;
         if is_first {
             self.recency_s.store(now_s, Ordering::Relaxed);
         }
@@ -415,6 +424,22 @@ mod tests {
         check(32, 0xE841_B289_38D5_9F13);
         check(48, 0x91B8_496A_2E35_B0C9);
         check(64, 0x8C38_D23E_7322_BA3E);
+    }
+
+    #[test]
+    fn to_be_asked_for_makes_nothing_older_unless_its_moment_cannot_be() {
+        let check = |recency_s: u32, now_s: u32, expect: u32| {
+            let slot = Slot { recency_s: AtomicU32::new(recency_s), ..Slot::default() };
+            slot.touch(now_s);
+            assert_eq!(slot.recency_s.load(Ordering::Relaxed), expect, "{recency_s} {now_s}");
+        };
+        let day_s = 24 * 3_600;
+        let now_s = 1_700_000_000;
+        check(now_s, now_s + 1, now_s + 1);
+        check(now_s, now_s, now_s);
+        check(now_s, now_s - 400 * day_s, now_s);
+        check(now_s, now_s - 3 * 366 * day_s, now_s - 3 * 366 * day_s);
+        check(0, now_s, now_s);
     }
 
     #[test]

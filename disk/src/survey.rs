@@ -29,6 +29,7 @@ const WALKS: usize = 3;
 pub(crate) struct Survey {
     stage: Stage,
     next_shard: usize,
+    now_s: u32,
     needed_bytes: u64,
     /// What a shard's look pays of the debt to writers.
     pay_bytes: u64,
@@ -51,11 +52,13 @@ pub(crate) struct Surveyed {
 impl Survey {
     /// Begins. When it ends, about half of `free_bytes` may have been written meanwhile.
     pub(crate) fn begin(inventory: &Inventory, needed_bytes: u64, free_bytes: u64) -> Self {
-        let histogram = Histogram::new(inventory.now_s());
+        let now_s = inventory.now_s();
+        let histogram = Histogram::new(now_s);
         let wants_histogram = inventory.policy.lock().wants_histogram();
         Self {
             stage: Stage::Counting { histogram, stored_bytes: 0 },
             next_shard: if wants_histogram { 0 } else { SHARDS },
+            now_s,
             needed_bytes,
             pay_bytes: free_bytes / 2 / (WALKS * SHARDS) as u64,
         }
@@ -68,10 +71,10 @@ impl Survey {
             && self.next_shard - first < STEP_SHARDS
             && seen < STEP_ENTRIES
         {
-            let stage = &mut self.stage;
+            let (stage, now_s) = (&mut self.stage, self.now_s);
             table.for_each_in(self.next_shard, |entry| {
                 seen += 1;
-                stage.note(entry);
+                stage.note(entry, now_s);
             });
             self.next_shard += 1;
         }
@@ -80,10 +83,10 @@ impl Survey {
 }
 
 impl Stage {
-    fn note(&mut self, entry: &Entry) {
+    fn note(&mut self, entry: &Entry, now_s: u32) {
         match self {
             Self::Counting { histogram, stored_bytes } => {
-                histogram.add(standing(entry), entry.record_bytes);
+                histogram.add(standing(entry, now_s), entry.record_bytes);
                 *stored_bytes += entry.record_bytes;
             }
             Self::Tallying { cut, tallies } => {
@@ -95,7 +98,7 @@ impl Stage {
                 if !is_newer {
                     tally.live_bytes += entry.record_bytes;
                     tally.kept_bytes +=
-                        if cut.keeps(standing(entry)) { entry.record_bytes } else { 0 };
+                        if cut.keeps(standing(entry, now_s)) { entry.record_bytes } else { 0 };
                 }
             }
             Self::Gathering { entries, .. } => {

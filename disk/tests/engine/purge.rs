@@ -1,5 +1,6 @@
 //! What is purged or given up is gone for good, and nothing else is.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use larder_disk::{
@@ -355,6 +356,33 @@ fn what_is_moved_while_a_purge_runs_goes() {
     let purged = purged.unwrap();
     assert_eq!((purged.records, purged.skipped_records), (300, 0));
     assert!(!keys.iter().any(|key| engine.contains(key)));
+}
+
+#[test]
+fn a_clock_that_was_wrong_makes_nothing_older_and_keeps_nothing_for_ever() {
+    const DAY_S: u64 = 24 * 3_600;
+    let dir = tempdir().unwrap();
+    let io = SetIo::new();
+    let today_s = io.unix_s.load(Ordering::Relaxed);
+    // Whoever opens it reads the clock.
+    let at = |unix_s: u64| {
+        io.unix_s.store(unix_s, Ordering::Relaxed);
+        open_with(options(dir.path()), io.clone())
+    };
+    let engine = at(today_s);
+    let key = put_blob(&engine, b"used while the clock was behind");
+    drop(engine);
+    let engine = at(today_s - 400 * DAY_S);
+    assert!(engine.contains(&key));
+    drop(engine);
+    let engine = at(today_s + 5 * 366 * DAY_S);
+    put_blob(&engine, b"stored while the clock was ahead by years");
+    drop(engine);
+    let engine = at(today_s);
+    let unused_for = Some(Duration::from_hours(24));
+    let rule = PurgeRule { unused_for, ..PurgeRule::default() };
+    assert_eq!(engine.purge(&rule, &mut |_| GoOn::Yes).unwrap().records, 1);
+    assert!(engine.contains(&key));
 }
 
 #[test]
