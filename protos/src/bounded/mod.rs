@@ -92,13 +92,6 @@ pub enum BoundedError {
     },
 }
 
-impl BoundedError {
-    /// Whether the bytes are a message, but over a limit.
-    pub fn is_over_limit(&self) -> bool {
-        matches!(self, Self::TooManyElements { .. })
-    }
-}
-
 /// Counts, then decodes.
 pub fn decode<T: Bounded>(encoded: Bytes) -> Result<T, BoundedError> {
     check::<T>(&encoded)?;
