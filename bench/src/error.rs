@@ -57,6 +57,8 @@ pub(crate) enum BenchError {
     Connect { address: String, way: &'static str, source: CallError },
     #[error("storing what {scenario} needs at {server}")]
     Prepare { scenario: Kind, server: String, source: CallError },
+    #[error("loading {server} with {scenario}")]
+    Load { scenario: Kind, server: String, source: CallError },
     #[error("process {pid}")]
     Process { pid: u32, source: io::Error },
     #[error("measuring {limit}")]

@@ -183,8 +183,9 @@ impl Run<'_> {
         let tickets = Tickets::new(contender.next, most);
         let before = sample(contender.target)?;
         let phase = Phase { scenario: &*contender.scenario, tickets: &tickets, pace, length };
-        let mut measured =
-            Worker::load(&mut contender.workers, phase).map_err(unreached(contender.target))?;
+        let server = || contender.target.name.clone();
+        let broken = |source| BenchError::Load { scenario: kind, server: server(), source };
+        let mut measured = Worker::load(&mut contender.workers, phase).map_err(broken)?;
         let after = sample(contender.target)?;
         contender.next = tickets.taken().end;
         // After an error it is told already that something may not be there.
