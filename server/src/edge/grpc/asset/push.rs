@@ -6,10 +6,9 @@ use std::time::SystemTime;
 
 use larder_cas::{RequestCx, StoreError, blocking};
 use larder_protos::asset::{
-    PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse, Qualifier,
+    PushBlobRequest, PushBlobResponse, PushDirectoryRequest, PushDirectoryResponse,
 };
 use larder_protos::services::push_server::Push;
-use larder_protos::well_known::Timestamp;
 use larder_protos::{Digest, InstanceName, reapi};
 use tonic::{Request, Response, Status};
 
@@ -31,18 +30,6 @@ use crate::fetch::Integrity;
 #[derive(Clone, Debug)]
 pub(in crate::edge::grpc) struct PushService(pub(in crate::edge::grpc) Arc<Shared>);
 
-/// What both requests say.
-struct Pushed {
-    instance_name: String,
-    uris: Vec<String>,
-    qualifiers: Vec<Qualifier>,
-    expire_at: Option<Timestamp>,
-    digest: Option<reapi::Digest>,
-    references_blobs: Vec<reapi::Digest>,
-    references_directories: Vec<reapi::Digest>,
-    digest_function: i32,
-}
-
 #[tonic::async_trait]
 impl Push for PushService {
     async fn push_blob(
@@ -52,18 +39,7 @@ impl Push for PushService {
         note_instance(&request, |request| &request.instance_name);
         note_digest(&request, |request| request.blob_digest.as_ref());
         let hold = hold_of(&request);
-        let request = request.into_inner();
-        let pushed = Pushed {
-            instance_name: request.instance_name,
-            uris: request.uris,
-            qualifiers: request.qualifiers,
-            expire_at: request.expire_at,
-            digest: request.blob_digest,
-            references_blobs: request.references_blobs,
-            references_directories: request.references_directories,
-            digest_function: request.digest_function,
-        };
-        pushed.store(&self.0, &hold, Kind::Blob).await?;
+        store(request.into_inner(), &self.0, &hold, Kind::Blob).await?;
         Ok(Response::new(PushBlobResponse {}))
     }
 
@@ -75,79 +51,83 @@ impl Push for PushService {
         note_digest(&request, |request| request.root_directory_digest.as_ref());
         let hold = hold_of(&request);
         let request = request.into_inner();
-        let pushed = Pushed {
+        // The same words, but for one.
+        let pushed = PushBlobRequest {
             instance_name: request.instance_name,
             uris: request.uris,
             qualifiers: request.qualifiers,
             expire_at: request.expire_at,
-            digest: request.root_directory_digest,
+            blob_digest: request.root_directory_digest,
             references_blobs: request.references_blobs,
             references_directories: request.references_directories,
             digest_function: request.digest_function,
         };
-        pushed.store(&self.0, &hold, Kind::Directory).await?;
+        store(pushed, &self.0, &hold, Kind::Directory).await?;
         Ok(Response::new(PushDirectoryResponse {}))
     }
 }
 
-impl Pushed {
-    async fn store(self, shared: &Arc<Shared>, hold: &Hold, kind: Kind) -> Result<(), Status> {
-        check_uris(&self.uris).map_err(grpc_status)?;
-        let qualifiers = qualifiers(self.qualifiers).map_err(grpc_status)?;
-        let expire_at = Moment::read("expire_at", self.expire_at).map_err(grpc_status)?;
-        let instance = InstanceName::parse(&self.instance_name).map_err(grpc_status)?;
-        let said = shared.functions.of(&instance).said(self.digest_function);
-        let said = said.map_err(grpc_status)?;
-        let (field, is_directory) = match kind {
-            Kind::Directory => ("root_directory_digest", true),
-            Kind::Blob | Kind::Fetched => ("blob_digest", false),
-        };
-        let digest = said.require(field, self.digest.as_ref()).map_err(grpc_status)?;
-        let said = said.settled(digest.function());
-        let parse = |digests: &[reapi::Digest]| {
-            digests.iter().map(|digest| said.parse(digest)).collect::<Result<Vec<_>, _>>()
-        };
-        if !is_directory {
-            check_integrity(&qualifiers, digest).map_err(grpc_status)?;
-        }
-        let blobs = parse(&self.references_blobs).map_err(grpc_status)?;
-        let directories = parse(&self.references_directories).map_err(grpc_status)?;
-        let references = blobs.len() + directories.len();
-        hold.grow_by(reference_bytes(references)).map_err(grpc_status)?;
-
-        let index = Index::new(shared, &instance, digest.function());
-        let missing = missing(shared, &index, digest, &blobs, &directories).await;
-        let missing = missing.map_err(grpc_status)?;
-        if missing.contains(&digest) {
-            return Err(grpc_status(AssetError::Absent { field, digest }));
-        }
-        // References are hints: what is not here now cannot be kept, and is no reason never to find the rest.
-        let here = |digests: Vec<Digest>| {
-            digests.into_iter().filter(|digest| !missing.contains(digest)).collect()
-        };
-        let record = Record {
-            content: if is_directory { Content::Directory(digest) } else { Content::Blob(digest) },
-            blobs: here(blobs),
-            directories: here(directories),
-            since: Moment::from(SystemTime::now()),
-            expire_at,
-        };
-        let encoding = index.clone();
-        let entry = blocking::run_sized(references, move || encoding.entry(&record)).await;
-        let entry = entry.map_err(grpc_status)?.map_err(grpc_status)?;
-        let needed_bytes = entry.encoded().len().saturating_mul(self.uris.len());
-        if needed_bytes > MAX_MESSAGE_BYTES {
-            let (uris, limit_bytes) = (self.uris.len(), MAX_MESSAGE_BYTES);
-            let error = AssetError::TooMuch { uris, references, needed_bytes, limit_bytes };
-            return Err(grpc_status(error));
-        }
-        let identity =
-            Identity { instance, function: digest.function(), uris: self.uris, qualifiers };
-        for uri in &identity.uris {
-            index.keep(identity.key(kind, uri), entry.clone()).await.map_err(grpc_status)?;
-        }
-        Ok(())
+async fn store(
+    pushed: PushBlobRequest,
+    shared: &Arc<Shared>,
+    hold: &Hold,
+    kind: Kind,
+) -> Result<(), Status> {
+    check_uris(&pushed.uris).map_err(grpc_status)?;
+    let qualifiers = qualifiers(pushed.qualifiers).map_err(grpc_status)?;
+    let expire_at = Moment::read("expire_at", pushed.expire_at).map_err(grpc_status)?;
+    let instance = InstanceName::parse(&pushed.instance_name).map_err(grpc_status)?;
+    let said = shared.functions.of(&instance).said(pushed.digest_function);
+    let said = said.map_err(grpc_status)?;
+    let (field, is_directory) = match kind {
+        Kind::Directory => ("root_directory_digest", true),
+        Kind::Blob | Kind::Fetched => ("blob_digest", false),
+    };
+    let digest = said.require(field, pushed.blob_digest.as_ref()).map_err(grpc_status)?;
+    let said = said.settled(digest.function());
+    let parse = |digests: &[reapi::Digest]| {
+        digests.iter().map(|digest| said.parse(digest)).collect::<Result<Vec<_>, _>>()
+    };
+    if !is_directory {
+        check_integrity(&qualifiers, digest).map_err(grpc_status)?;
     }
+    let blobs = parse(&pushed.references_blobs).map_err(grpc_status)?;
+    let directories = parse(&pushed.references_directories).map_err(grpc_status)?;
+    let references = blobs.len() + directories.len();
+    hold.grow_by(reference_bytes(references)).map_err(grpc_status)?;
+
+    let index = Index::new(shared, &instance, digest.function());
+    let missing = missing(shared, &index, digest, &blobs, &directories).await;
+    let missing = missing.map_err(grpc_status)?;
+    if missing.contains(&digest) {
+        return Err(grpc_status(AssetError::Absent { field, digest }));
+    }
+    // References are hints: what is not here now cannot be kept, and is no reason never to find the rest.
+    let here = |digests: Vec<Digest>| {
+        digests.into_iter().filter(|digest| !missing.contains(digest)).collect()
+    };
+    let record = Record {
+        content: if is_directory { Content::Directory(digest) } else { Content::Blob(digest) },
+        blobs: here(blobs),
+        directories: here(directories),
+        since: Moment::from(SystemTime::now()),
+        expire_at,
+    };
+    let encoding = index.clone();
+    let entry = blocking::run_sized(references, move || encoding.entry(&record)).await;
+    let entry = entry.map_err(grpc_status)?.map_err(grpc_status)?;
+    let needed_bytes = entry.encoded().len().saturating_mul(pushed.uris.len());
+    if needed_bytes > MAX_MESSAGE_BYTES {
+        let (uris, limit_bytes) = (pushed.uris.len(), MAX_MESSAGE_BYTES);
+        let error = AssetError::TooMuch { uris, references, needed_bytes, limit_bytes };
+        return Err(grpc_status(error));
+    }
+    let identity =
+        Identity { instance, function: digest.function(), uris: pushed.uris, qualifiers };
+    for uri in &identity.uris {
+        index.keep(identity.key(kind, uri), entry.clone()).await.map_err(grpc_status)?;
+    }
+    Ok(())
 }
 
 /// Who asks with a checksum is answered without a second look, so it must be that of the blob as far as its digest tells:
