@@ -7,7 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use ::http::{HeaderMap, Response, StatusCode};
+use ::http::{HeaderMap, Method, Response, StatusCode};
 use larder_action_cache::{ActionEntry, ActionKey};
 use larder_cas::{Encoding, RequestCx, StoreError};
 use larder_protos::reapi::{ActionResult, NodeProperties, NodeProperty, OutputFile};
@@ -15,7 +15,7 @@ use larder_protos::{Digest, DigestFunction, InstanceName};
 use tonic::body::Body;
 
 use super::body::{self, BodyError, CacheRequest};
-use super::cache::{bare, refusal};
+use super::cache::{bare, method_not_allowed, refusal};
 use super::claims::Claims;
 use super::conditions::Tag;
 use super::download;
@@ -53,6 +53,27 @@ pub(super) struct Entry<'a> {
 pub(super) enum Stored {
     Now,
     Before,
+}
+
+/// Gets or puts an entry, as most dialects do it; other methods than `allowed` are refused.
+pub(super) async fn get_or_put(
+    shared: &Shared,
+    name: Result<EntryName, PathError>,
+    request: CacheRequest,
+    allowed: &'static str,
+) -> Response<Body> {
+    let entry = match name {
+        Ok(name) => Entry::of(shared, name),
+        Err(error) => return refusal(error),
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => entry.get(&request).await,
+        Method::PUT => match entry.put(request, Vec::new()).await {
+            Ok(()) => bare(StatusCode::OK),
+            Err(error) => refusal(error),
+        },
+        _ => method_not_allowed(allowed),
+    }
 }
 
 impl EntryName {

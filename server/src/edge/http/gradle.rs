@@ -1,13 +1,12 @@
 //! Gradle's build cache, `GET|HEAD|PUT /{instance/}gradle/{32 hex}`: archives that only Gradle reads.
 //! Source: `HttpBuildCache` in Gradle's user manual, "Build Cache".
 
-use ::http::{Method, Response, StatusCode};
+use ::http::Response;
 use tonic::body::Body;
 
 use super::body::CacheRequest;
-use super::cache::{bare, method_not_allowed, refusal};
 use super::dialect::Place;
-use super::entry::{Entry, EntryName};
+use super::entry::{EntryName, get_or_put};
 use super::path::PathError;
 use crate::edge::service::Shared;
 
@@ -26,16 +25,5 @@ pub(super) async fn call(
     place: &Place<'_>,
     request: CacheRequest,
 ) -> Response<Body> {
-    let entry = match name(place) {
-        Ok(name) => Entry::of(shared, name),
-        Err(error) => return refusal(error),
-    };
-    match *request.method() {
-        Method::GET | Method::HEAD => entry.get(&request).await,
-        Method::PUT => match entry.put(request, Vec::new()).await {
-            Ok(()) => bare(StatusCode::OK),
-            Err(error) => refusal(error),
-        },
-        _ => method_not_allowed("GET, HEAD, PUT"),
-    }
+    get_or_put(shared, name(place), request, "GET, HEAD, PUT").await
 }

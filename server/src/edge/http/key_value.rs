@@ -5,9 +5,9 @@ use ::http::{Method, Response, StatusCode};
 use tonic::body::Body;
 
 use super::body::CacheRequest;
-use super::cache::{bare, method_not_allowed, refusal};
+use super::cache::{bare, refusal};
 use super::dialect::Place;
-use super::entry::{Entry, EntryName};
+use super::entry::{Entry, EntryName, get_or_put};
 use super::path::PathError;
 use crate::edge::service::Shared;
 
@@ -28,21 +28,16 @@ pub(super) async fn call(
     place: &Place<'_>,
     request: CacheRequest,
 ) -> Response<Body> {
+    if *request.method() != Method::DELETE {
+        return get_or_put(shared, name(place), request, "GET, HEAD, PUT, DELETE").await;
+    }
     let entry = match name(place) {
         Ok(name) => Entry::of(shared, name),
         Err(error) => return refusal(error),
     };
-    match *request.method() {
-        Method::GET | Method::HEAD => entry.get(&request).await,
-        Method::PUT => match entry.put(request, Vec::new()).await {
-            Ok(()) => bare(StatusCode::OK),
-            Err(error) => refusal(error),
-        },
-        Method::DELETE => match entry.delete().await {
-            Ok(true) => bare(StatusCode::OK),
-            Ok(false) => bare(StatusCode::NOT_FOUND),
-            Err(error) => refusal(error),
-        },
-        _ => method_not_allowed("GET, HEAD, PUT, DELETE"),
+    match entry.delete().await {
+        Ok(true) => bare(StatusCode::OK),
+        Ok(false) => bare(StatusCode::NOT_FOUND),
+        Err(error) => refusal(error),
     }
 }

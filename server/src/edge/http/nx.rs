@@ -5,10 +5,10 @@ use ::http::{Method, Response, StatusCode};
 use tonic::body::Body;
 
 use super::body::CacheRequest;
-use super::cache::{bare, method_not_allowed, refusal, text};
+use super::cache::{bare, refusal, text};
 use super::claims::Claims;
 use super::dialect::Place;
-use super::entry::{Entry, EntryName, Stored};
+use super::entry::{Entry, EntryName, Stored, get_or_put};
 use super::path::{PathError, plain_key};
 use crate::edge::service::Shared;
 
@@ -24,21 +24,20 @@ pub(super) async fn call(
     place: &Place<'_>,
     request: CacheRequest,
 ) -> Response<Body> {
+    if *request.method() != Method::PUT {
+        return get_or_put(shared, name(place), request, "GET, HEAD, PUT").await;
+    }
     let entry = match name(place) {
         Ok(name) => Entry::of(shared, name),
         Err(error) => return refusal(error),
     };
-    match *request.method() {
-        Method::GET | Method::HEAD => entry.get(&request).await,
-        Method::PUT => match entry.put_once(claims, request).await {
-            Ok(Stored::Now) => bare(StatusCode::OK),
-            Ok(Stored::Before) => {
-                let hash = place.rest;
-                let message = format!("{hash} is stored already, and records never change");
-                text(StatusCode::CONFLICT, &message)
-            }
-            Err(error) => refusal(error),
-        },
-        _ => method_not_allowed("GET, HEAD, PUT"),
+    match entry.put_once(claims, request).await {
+        Ok(Stored::Now) => bare(StatusCode::OK),
+        Ok(Stored::Before) => {
+            let hash = place.rest;
+            let message = format!("{hash} is stored already, and records never change");
+            text(StatusCode::CONFLICT, &message)
+        }
+        Err(error) => refusal(error),
     }
 }
