@@ -105,6 +105,8 @@ pub struct EngineState {
     pub packs: u64,
     /// Blobs that have a file of their own.
     pub blob_files: u64,
+    /// Keyspaces by kind and digest function that records were stored under since the index was made; 65,535 at most.
+    pub partitions: u64,
     /// Encoded bytes that wait for the committer.
     pub commit_queue_bytes: u64,
     /// Changes that wait for the index on disk.

@@ -363,6 +363,7 @@ impl Engine {
         EngineState {
             packs,
             blob_files: units.saturating_sub(packs),
+            partitions: inventory.partitions.count().into(),
             commit_queue_bytes: inventory.jobs.weight(),
             index_queue_updates: inventory.index_queue.weight(),
             index_failed: inventory.activity.index_failed(),

@@ -87,7 +87,7 @@ const DOES: [Figure<UsageReport>; 6] = [
     ),
 ];
 
-const STATE: [Figure<EngineState>; 6] = [
+const STATE: [Figure<EngineState>; 7] = [
     (
         "larder_disk_min_free_bytes",
         "The setting min_free_disk; with larder_disk_free_bytes below it the cache shrinks",
@@ -102,6 +102,11 @@ const STATE: [Figure<EngineState>; 6] = [
         "larder_disk_blob_files",
         "Blobs of 1 MiB and more, which have a file of their own; each takes an inode",
         |state| state.blob_files,
+    ),
+    (
+        "larder_disk_partitions",
+        "Instance names by kind of record and digest function, of 65535 at most, since the index on disk was made; near that new names are refused writes",
+        |state| state.partitions,
     ),
     (
         "larder_disk_commit_queue_bytes",
