@@ -22,7 +22,7 @@ async fn page() -> Page {
 
 async fn start(directory: &TempDir) -> TestServer {
     let credentials = directory.path().join("credentials");
-    fs::write(&credentials, "").expect("written");
+    fs::write(&credentials, "# Nobody.\n").expect("written");
     let [cert, key] = ["server.pem", "server.key"].map(|name| Path::new(TLS).join(name));
     let files = [&credentials, &cert, &key].map(|path| path.to_str().expect("a plain path"));
     let keys = ["auth.credentials_file", "tls.cert_file", "tls.key_file"];
