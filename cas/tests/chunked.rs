@@ -406,6 +406,40 @@ async fn splits_splices_uploads_and_reads_at_once_never_miss() {
     }
 }
 
+/// Has a blob removed by `remove` while it is cut.
+async fn check_gone_while_cut(
+    function: Option<ChunkingFunction>,
+    remove: impl AsyncFn(&Lab, &BlobKey),
+) {
+    let lab = Arc::new(Lab::new());
+    let blob = noise(20, 24 << 20);
+    let key = lab.store(&blob).await;
+    let cut_before = lab.engine.usage().records;
+    let (cutter, of) = (Arc::clone(&lab), key.clone());
+    let mut cutting = tokio::task::JoinSet::new();
+    cutting.spawn(async move { cutter.split(&of, function).await });
+    while lab.engine.usage().records == cut_before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    remove(&lab, &key).await;
+    assert!(!lab.is_present(&key).await);
+    assert_eq!(cutting.join_next().await.expect("a split").expect("no panic"), None);
+    assert!(!lab.is_present(&key).await, "the split brought it back");
+    assert_eq!(lab.chunked.size_of(&key.keyspace, key.digest.hash()).await.ok(), Some(None));
+    // And it may come again.
+    lab.store(&blob).await;
+    assert!(lab.split(&key, function).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_that_goes_while_it_is_cut_stays_gone() {
+    let purge = async |lab: &Lab, key: &BlobKey| {
+        assert!(lab.chunked.remove(key).await.expect("removed"));
+    };
+    check_gone_while_cut(FAST, purge).await;
+    check_gone_while_cut(REP_MAX, async |lab, key| lab.evict(&key.digest).await).await;
+}
+
 #[tokio::test]
 async fn a_manifest_in_memory_is_held_against_the_one_on_disk() {
     let lab = Lab::new();

@@ -110,15 +110,15 @@ impl Store {
     }
 
     /// Removes the whole of a blob whose manifest and chunks are stored; these survive a power cut before it goes. Behind the
-    /// blob's gate.
-    async fn drop_whole(&self, key: &BlobKey) -> Result<(), StoreError> {
+    /// blob's gate. Says whether it was there.
+    async fn drop_whole(&self, key: &BlobKey) -> Result<bool, StoreError> {
         let (engine, record_key) = (Arc::clone(self.disk.engine()), key.record_key());
         blocking::run(move || {
-            if engine.contains(&record_key) {
-                engine.sync()?;
-                engine.remove(&record_key)?;
+            if !engine.contains(&record_key) {
+                return Ok(false);
             }
-            Ok(())
+            engine.sync()?;
+            Ok(engine.remove(&record_key)?)
         })
         .await?
     }

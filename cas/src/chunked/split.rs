@@ -33,7 +33,7 @@ impl Chunked {
     /// `None` where the blob is absent. Extends the lives of blob and chunks. Dropping the future leaves some chunks stored.
     /// What a list that is known takes in memory, `cx` lends.
     ///
-    /// A blob that is too small to be worth cutting is its own only chunk.
+    /// A blob that is too small to be worth cutting is its own only chunk. One that went while it was cut is absent.
     pub async fn split(
         &self,
         cx: &RequestCx,
@@ -69,8 +69,8 @@ impl Chunked {
         if chunks.len() < 2 {
             return Ok(Some(alone(key, function)));
         }
-        store.take_chunks(cx, key, function, &chunks).await?;
-        Ok(Some(Split { chunks, function: Some(function) }))
+        let are_taken = store.take_chunks(cx, key, function, &chunks).await?;
+        Ok(are_taken.then_some(Split { chunks, function: Some(function) }))
     }
 }
 
@@ -158,19 +158,29 @@ impl Store {
         Ok(chunks)
     }
 
-    /// From here on the chunks are what is stored of the blob.
+    /// From here on the chunks are what is stored of the blob; `false` where it went while it was cut, and stays gone.
     async fn take_chunks(
         &self,
         cx: &RequestCx,
         key: &BlobKey,
         function: ChunkingFunction,
         chunks: &[Digest],
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let _gate = self.enter(&key.digest).await;
+        let had_whole = self.holds_whole(key).await;
+        if !had_whole && !self.is_whole_in_chunks(cx, key, Visit::FIRST).await? {
+            return Ok(false);
+        }
         if !self.are_present(cx, key, chunks).await? {
             return Err(StoreError::NoRoomForChunks { digest: key.digest });
         }
         self.manifests.put(key, Some(function), chunks).await?;
-        self.drop_whole(key).await
+        let dropped_whole = self.drop_whole(key).await?;
+        if had_whole && !dropped_whole {
+            // Not every removal comes through the gate.
+            self.manifests.remove(key).await?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 }
