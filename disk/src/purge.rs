@@ -34,8 +34,8 @@ const TRIES: usize = 4;
 pub struct PurgeRule {
     /// Of one of these keyspaces.
     pub keyspaces: Option<Vec<Keyspace>>,
-    /// Of this kind alone.
-    pub kind: Option<RecordKind>,
+    /// Of those, where this says yes to the keyspace and the kind.
+    pub partitions: Option<fn(&Keyspace, RecordKind) -> bool>,
     /// Not asked for during this time, to the second.
     pub unused_for: Option<Duration>,
 }
@@ -153,7 +153,7 @@ impl Engine {
         let now_s = inventory.now_s();
         let fits = |number: u16| {
             inventory.partitions.get(number).is_some_and(|partition| {
-                rule.kind.is_none_or(|kind| kind == partition.kind)
+                rule.partitions.is_none_or(|takes| takes(&partition.keyspace, partition.kind))
                     && rule
                         .keyspaces
                         .as_ref()

@@ -159,7 +159,13 @@ impl HotValue for Remembered {
     }
 }
 
-fn keyspace_of(blobs: &Keyspace) -> Result<Keyspace, StoreError> {
+/// Whether records of this keyspace are manifests.
+pub(super) fn are_in(keyspace: &Keyspace) -> bool {
+    keyspace.as_str().starts_with(KEYSPACE)
+}
+
+/// The keyspace of the manifests of these blobs.
+pub(super) fn keyspace_of(blobs: &Keyspace) -> Result<Keyspace, StoreError> {
     Ok(Keyspace::new(&[KEYSPACE, blobs.as_str()].concat())?)
 }
 

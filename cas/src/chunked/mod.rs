@@ -81,6 +81,17 @@ impl Chunked {
         self.store.manifests.size_of(keyspace, hash).await
     }
 
+    /// Whether what is stored in this keyspace are the manifests of chunked blobs: no action results, though the engine knows no
+    /// difference.
+    pub fn are_manifests(keyspace: &Keyspace) -> bool {
+        manifests::are_in(keyspace)
+    }
+
+    /// The keyspace of the manifests of the blobs of this one; `None` where its name is too long to have any.
+    pub fn manifests_of(blobs: &Keyspace) -> Option<Keyspace> {
+        manifests::keyspace_of(blobs).ok()
+    }
+
     /// Removes a blob, whole or in chunks; the chunks stay, since other blobs may share them. Says whether there was one.
     pub async fn remove(&self, key: &BlobKey) -> Result<bool, StoreError> {
         let _gate = self.store.enter(&key.digest).await;

@@ -136,8 +136,10 @@ impl Oracle {
                 true
             }
             Step::PurgeResults => {
-                let kind = Some(RecordKind::ActionResult);
-                let rule = PurgeRule { kind, ..PurgeRule::default() };
+                let rule = PurgeRule {
+                    partitions: Some(|_, kind| kind == RecordKind::ActionResult),
+                    ..PurgeRule::default()
+                };
                 let done = engine.purge(&rule, &mut |_| GoOn::Yes);
                 let is_done = done.is_ok_and(|purged| purged.skipped_records == 0);
                 for subject in (0..RESULTS).map(Subject::Result) {

@@ -24,6 +24,14 @@ fn other_key(content: &[u8]) -> RecordKey {
     RecordKey::blob(&keyspace, &Digest::of(DigestFunction::Sha256, content))
 }
 
+fn are_blobs(_keyspace: &Keyspace, kind: RecordKind) -> bool {
+    kind == RecordKind::Blob
+}
+
+fn are_results(_keyspace: &Keyspace, kind: RecordKind) -> bool {
+    kind == RecordKind::ActionResult
+}
+
 #[test]
 fn what_a_rule_names_is_gone_after_a_restart_too() {
     let dir = tempdir().unwrap();
@@ -36,7 +44,7 @@ fn what_a_rule_names_is_gone_after_a_restart_too() {
     put(&engine, &other, b"of another keyspace").unwrap();
 
     let keyspaces = Some(vec![keyspace()]);
-    let rule = PurgeRule { keyspaces, kind: Some(RecordKind::Blob), unused_for: None };
+    let rule = PurgeRule { keyspaces, partitions: Some(are_blobs), unused_for: None };
     let mut steps = 0;
     let purged = engine.purge(&rule, &mut |_| {
         steps += 1;
@@ -79,7 +87,7 @@ fn a_step_of_a_purge_is_synced_once() {
     let commit = engine.append(&blob_key(b"a put"), Content::Raw(b"a put")).unwrap();
     io.wait_for(Point::SyncPack);
     let purged = std::thread::scope(|scope| {
-        let rule = PurgeRule { kind: Some(RecordKind::ActionResult), ..PurgeRule::default() };
+        let rule = PurgeRule { partitions: Some(are_results), ..PurgeRule::default() };
         let engine = &engine;
         let purging = scope.spawn(move || engine.purge(&rule, &mut |_| GoOn::No));
         while engine.state().commit_queue_bytes < 200 {
@@ -303,7 +311,7 @@ fn results_of_a_shard(engine: &Engine) -> Vec<RecordKey> {
 }
 
 const RESULTS: PurgeRule =
-    PurgeRule { keyspaces: None, kind: Some(RecordKind::ActionResult), unused_for: None };
+    PurgeRule { keyspaces: None, partitions: Some(are_results), unused_for: None };
 
 #[test]
 fn what_is_stored_or_used_while_a_purge_runs_stays() {
@@ -343,7 +351,7 @@ fn what_is_moved_while_a_purge_runs_goes() {
         put_blob(&engine, &noise(seed, 100_000));
     }
     io.pass(1);
-    let blobs = PurgeRule { kind: Some(RecordKind::Blob), ..PurgeRule::default() };
+    let blobs = PurgeRule { partitions: Some(are_blobs), ..PurgeRule::default() };
     let mut is_first = true;
     let purged = engine.purge(&RESULTS, &mut |_| {
         if std::mem::take(&mut is_first) {

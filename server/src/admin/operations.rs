@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder_cas::{BlobKey, Keyspace, StoreError};
+use larder_cas::{BlobKey, Chunked, Keyspace, StoreError};
 use larder_disk::{DiskError, GoOn, PurgeRule, Purged, RecordKey, RecordKind, Usage};
 use larder_protos::{Digest, DigestFunction, Hash, InstanceName, ParseError};
 use serde::{Deserialize, Serialize};
@@ -150,29 +150,44 @@ impl PurgeOrder {
         if self.unused_for_s == Some(0) {
             return Err(OrderError::UnusedForNoTime);
         }
-        let kind = match self.kind.as_deref() {
+        let partitions: Option<fn(&Keyspace, RecordKind) -> bool> = match self.kind.as_deref() {
             None => None,
-            Some("blobs") => Some(RecordKind::Blob),
-            Some("action-results") => Some(RecordKind::ActionResult),
+            Some("blobs") => Some(are_blobs),
+            Some("action-results") => Some(are_action_results),
             Some(kind) => return Err(OrderError::Kind { kind: kind.to_owned() }),
         };
         let unused_for = self.unused_for_s.map(Duration::from_secs);
         if let Some(instance) = &self.instance {
-            if keyspace.is_some() || kind.is_some() || self.everything {
+            if keyspace.is_some() || partitions.is_some() || self.everything {
                 return Err(OrderError::InstanceAlone);
             }
             let keyspaces = instance_keyspaces(&InstanceName::parse(instance)?);
             // Blobs, which all instances share, are in the keyspace of the action results of the one without a name.
-            let kind = Some(RecordKind::ActionResult);
-            return Ok(Purge::Rule(PurgeRule { keyspaces: Some(keyspaces), kind, unused_for }));
+            return Ok(Purge::Rule(PurgeRule {
+                keyspaces: Some(keyspaces),
+                partitions: Some(are_action_results),
+                unused_for,
+            }));
         }
-        let is_said = keyspace.is_some() || kind.is_some() || unused_for.is_some();
+        let is_said = keyspace.is_some() || partitions.is_some() || unused_for.is_some();
         if is_said == self.everything {
             return Err(OrderError::Nothing);
         }
-        let keyspaces = keyspace.map(|keyspace| vec![keyspace]);
-        Ok(Purge::Rule(PurgeRule { keyspaces, kind, unused_for }))
+        let keyspaces = keyspace.map(|keyspace| {
+            let manifests = Chunked::manifests_of(&keyspace);
+            std::iter::once(keyspace).chain(manifests).collect()
+        });
+        Ok(Purge::Rule(PurgeRule { keyspaces, partitions, unused_for }))
     }
+}
+
+/// What is stored of blobs: themselves, their chunks, and the manifests that say which these are.
+fn are_blobs(keyspace: &Keyspace, kind: RecordKind) -> bool {
+    kind == RecordKind::Blob || Chunked::are_manifests(keyspace)
+}
+
+fn are_action_results(keyspace: &Keyspace, kind: RecordKind) -> bool {
+    !are_blobs(keyspace, kind)
 }
 
 impl Operations {

@@ -7,12 +7,14 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use larder_protos::reapi::{ActionResult, UpdateActionResultRequest};
 use larder_testkit::TestServer;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::access::{ADMIN, File, WRITER};
+use crate::chunks::{noise, split};
 use crate::client::{digest, read, sample, store};
 
 async fn order(server: &TestServer, path: &str, body: &str) -> (StatusCode, String) {
@@ -93,6 +95,40 @@ async fn purges_name_what_they_mean() {
         assert!(last.contains(&format!("\"records\":{records},")), "{body}: {last}");
     }
     assert!(read(&server, digest(&sample(100))).await.is_err());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_manifest_of_a_chunked_blob_goes_with_blobs_alone() {
+    let server = TestServer::start().await;
+    let blob = noise(40, 4 << 20);
+    let name = store(&server, &blob).await;
+    let (chunks, _) = split(&server, name, 0).await.expect("present");
+    let update = UpdateActionResultRequest {
+        action_digest: Some(digest(b"action").to_proto()),
+        action_result: Some(ActionResult { exit_code: 1, ..ActionResult::default() }),
+        ..UpdateActionResultRequest::default()
+    };
+    let records_of = async |body| {
+        let last = done(&server, "/admin/v1/purge", body).await;
+        let step: serde_json::Value = serde_json::from_str(&last).expect("JSON");
+        step["records"].as_u64().expect("a number")
+    };
+    for order in [
+        "{\"kind\":\"action-results\"}",
+        "{\"keyspace\":\"\",\"kind\":\"action-results\"}",
+        "{\"instance\":\"\"}",
+    ] {
+        server.actions().update_action_result(update.clone()).await.expect("stored");
+        assert_eq!(records_of(order).await, 1, "{order}");
+        assert!(read(&server, name).await.expect("present") == blob);
+    }
+    let stored = chunks.len() as u64 + 1;
+    assert_eq!(records_of("{\"keyspace\":\"\",\"kind\":\"blobs\"}").await, stored);
+    store(&server, &blob).await;
+    split(&server, name, 0).await.expect("present");
+    assert_eq!(records_of("{\"kind\":\"blobs\"}").await, stored);
+    assert_eq!(records_of("{\"everything\":true}").await, 0);
     server.stop().await;
 }
 
