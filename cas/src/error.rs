@@ -158,6 +158,16 @@ pub enum StoreError {
         /// The blob.
         digest: Digest,
     },
+    /// A blob is not cut, since much would have to go to make room for its chunks beside it.
+    #[error(
+        "blob {digest} is not split: its chunks have {room_bytes} B of room beside it; read it whole"
+    )]
+    TooLargeToCut {
+        /// The blob.
+        digest: Digest,
+        /// What is free, or what may be made free.
+        room_bytes: u64,
+    },
     /// The memory that the request needs more is in use by others.
     #[error(
         "{needed_bytes} B that the request needs in memory are not free; the limit for all requests is {limit_bytes} B"
@@ -192,6 +202,7 @@ impl StoreError {
             | Self::OverMemoryLimit { .. }
             | Self::ChunkAbsent { .. }
             | Self::TooManyChunks { .. }
+            | Self::TooLargeToCut { .. }
             | Self::OutOfRange { .. } => ErrorClass::Caller,
             Self::UploadBrokeOff { .. } => ErrorClass::Interrupted,
             Self::DamagedZstd { .. } => ErrorClass::Corrupt,

@@ -40,8 +40,12 @@ fn open(directory: &Path, max_size_bytes: u64) -> Arc<Engine> {
 
 impl Lab {
     fn new() -> Self {
+        Self::limited(1 << 30)
+    }
+
+    fn limited(max_size_bytes: u64) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let engine = open(directory.path(), 1 << 30);
+        let engine = open(directory.path(), max_size_bytes);
         let chunked = Chunked::new(DiskTier::new(Arc::clone(&engine)));
         Self { directory, engine, chunked }
     }
@@ -438,6 +442,36 @@ async fn a_blob_that_goes_while_it_is_cut_stays_gone() {
     };
     check_gone_while_cut(FAST, purge).await;
     check_gone_while_cut(REP_MAX, async |lab, key| lab.evict(&key.digest).await).await;
+}
+
+#[tokio::test]
+async fn what_is_cut_pushes_out_little() {
+    let lab = Lab::limited(64 << 20);
+    // All of it has room.
+    let large = lab.store(&noise(30, 20 << 20)).await;
+    let split = lab.split(&large, FAST).await.expect("present");
+    assert!(split.chunks.len() > 1 && !lab.is_whole(&large));
+    assert!(lab.chunked.remove(&large).await.expect("removed"));
+    for chunk in split.chunks {
+        lab.evict(&chunk).await;
+    }
+    let larger = lab.store(&noise(31, 36 << 20)).await;
+    let large = lab.store(&noise(32, 10 << 20)).await;
+    let small = lab.store(&noise(33, 6 << 20)).await;
+    let before = lab.engine.usage();
+    for key in [&larger, &large] {
+        for function in [FAST, REP_MAX] {
+            let refused = lab.chunked.split(&RequestCx::RAW, key, function).await;
+            let refused = refused.expect_err("no room");
+            assert!(matches!(refused, StoreError::TooLargeToCut { .. }), "{refused}");
+        }
+    }
+    let after = lab.engine.usage();
+    assert_eq!((after.records, after.evictions), (before.records, before.evictions));
+    // An eighth of the limit is cut whatever is free.
+    let split = lab.split(&small, FAST).await.expect("present");
+    assert!(split.chunks.len() > 1);
+    assert_eq!(lab.read(&small).await.expect("present").len(), 6 << 20);
 }
 
 #[tokio::test]

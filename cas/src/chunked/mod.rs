@@ -56,6 +56,8 @@ struct Store {
     /// How often a whole took the place of a manifest: whoever looked for the one before and for the other after looks again.
     wholes_back: AtomicU64,
     work: Semaphore,
+    /// Held beside one of `work` for what is cut of a blob that takes much of the store.
+    large: Semaphore,
 }
 
 impl Chunked {
@@ -68,6 +70,7 @@ impl Chunked {
             gates: std::array::from_fn(|_| Mutex::new(())),
             wholes_back: AtomicU64::new(0),
             work: Semaphore::new(WORK_AT_ONCE),
+            large: Semaphore::new(1),
         };
         Self { store: Arc::new(store) }
     }

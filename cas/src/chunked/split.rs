@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use larder_protos::{ChunkingFunction, Digest};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::presence::Visit;
 use super::{Chunked, MAX_CHUNKS, Store};
@@ -18,6 +19,12 @@ const DEFAULT: ChunkingFunction = ChunkingFunction::FastCdc2020;
 
 /// What each chunk takes while a list is read and asked for: in the list, in its copy, and in what the tiers make of that.
 const MEMORY_A_CHUNK: u64 = 4 * size_of::<Digest>() as u64;
+
+/// Up to this share of the limit a blob is cut whatever is free: what goes to make room for its chunks is no more.
+const CUT_ANYWAY_SHARE: u64 = 8;
+
+/// Of blobs over this share of the limit one is cut at a time. With three others that makes less than a quarter.
+const LARGE_SHARE: u64 = 32;
 
 /// The chunks of a blob, all of them present.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,11 +65,15 @@ impl Chunked {
         if size_bytes / chunking::least_chunk_bytes(function) >= MAX_CHUNKS as u64 {
             return Err(StoreError::TooManyChunks { digest: key.digest, limit: MAX_CHUNKS });
         }
-        let _turn = store.work.acquire().await.map_err(|_| StoreError::ShuttingDown)?;
+        // In turn, so that one waits for room before others and not beside them.
+        let is_large = size_bytes > store.limit_bytes() / LARGE_SHARE;
+        let _large = if is_large { Some(turn(&store.large).await?) } else { None };
+        let _turn = turn(&store.work).await?;
         // Another call may have cut it while this one waited.
         if let Some(known) = store.known_split(cx, key, Some(function)).await? {
             return Ok(Some(known));
         }
+        store.check_room(key).await?;
         let whole = store.get(&RequestCx::RAW, key, ByteRange::ALL, Visit::FIRST).await?;
         let Some(whole) = whole else { return Ok(None) };
         let chunks = store.cut(key, whole, function).await?;
@@ -72,6 +83,10 @@ impl Chunked {
         let are_taken = store.take_chunks(cx, key, function, &chunks).await?;
         Ok(are_taken.then_some(Split { chunks, function: Some(function) }))
     }
+}
+
+async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
+    turns.acquire().await.map_err(|_| StoreError::ShuttingDown)
 }
 
 fn alone(key: &BlobKey, function: ChunkingFunction) -> Split {
@@ -118,6 +133,24 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let keys = BlobKeys { keyspace: blob.keyspace.clone(), digests: chunks.to_vec() };
         Ok(self.find_missing(cx, keys, Visit::FIRST).await?.is_empty())
+    }
+
+    fn limit_bytes(&self) -> u64 {
+        self.disk.engine().usage().limit_bytes
+    }
+
+    /// The whole stays until all chunks lie beside it. To ask for them takes only the right to read, which is none to push out
+    /// much of what others stored.
+    async fn check_room(&self, key: &BlobKey) -> Result<(), StoreError> {
+        // Until then less seems to be stored than is.
+        self.disk.engine().loaded().await;
+        let usage = self.disk.engine().usage();
+        let free_bytes = usage.limit_bytes.saturating_sub(usage.stored_bytes + usage.dead_bytes);
+        let room_bytes = free_bytes.max(usage.limit_bytes / CUT_ANYWAY_SHARE);
+        if key.digest.size_bytes() > room_bytes {
+            return Err(StoreError::TooLargeToCut { digest: key.digest, room_bytes });
+        }
+        Ok(())
     }
 
     /// Stores the chunks of a blob.

@@ -171,7 +171,10 @@ impl EdgeError for StoreError {
     fn own_status(&self) -> Option<Status> {
         match self {
             Self::OutOfRange { .. } => Some(Status::out_of_range(self.to_string())),
-            Self::ChunkAbsent { .. } => Some(Status::not_found(self.to_string())),
+            // Of the second there are no chunks: clients that are told so read the blob whole, and give up on any other code.
+            Self::ChunkAbsent { .. } | Self::TooLargeToCut { .. } => {
+                Some(Status::not_found(self.to_string()))
+            }
             // What broke off is the caller's stream as the edge read it, so the edge's own status comes back.
             Self::UploadBrokeOff { source, .. } => source.downcast_ref::<Status>().cloned(),
             _ => None,
