@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use larder_testkit::TestServer;
 
 use crate::page::Page;
-use crate::traffic::{CALLS, drive};
+use crate::traffic::{CALLS, digest, drive, noise};
 
 /// What moves by itself, by how long things take or by how large structures are: left out of what must be exact.
 const BY_THE_CLOCK: [&str; 12] = [
@@ -124,12 +125,60 @@ async fn traffic_moves_every_family_by_what_it_should() {
     server.stop().await;
 }
 
+/// What a request over HTTP, made ten times, adds to hits, misses and uploads of blobs.
+async fn moved_by(
+    server: &TestServer,
+    method: &str,
+    path: &str,
+    body: Bytes,
+) -> Vec<(String, f64)> {
+    let before = Page::of(server).await;
+    let calls = before.sum("larder_rpcs_total");
+    for _ in 0..10 {
+        let request = http::Request::builder().method(method).uri(path).body(body.clone());
+        server.http(request.expect("a good request")).await;
+    }
+    let after = page_after(server, calls + 10.0).await;
+    let counted =
+        ["larder_blob_lookups_total", "larder_blob_reads_total", "larder_blob_puts_total"];
+    let mut moved = after.since(&before);
+    moved.retain(|series, _| counted.iter().any(|name| series.starts_with(name)));
+    moved.into_iter().collect()
+}
+
+#[tokio::test]
+async fn hits_and_misses_over_http_are_those_over_grpc() {
+    let server = TestServer::start().await;
+    let (stored, absent) = (noise(1_000), noise(2_000));
+    let path = |blob: &Bytes| format!("/cas/{}", digest(blob).hash());
+    let [stored_path, absent_path] = [path(&stored), path(&absent)];
+    let lookups = |outcome, by| (format!("larder_blob_lookups_total{{outcome=\"{outcome}\"}}"), by);
+    let reads = |outcome, by| (format!("larder_blob_reads_total{{outcome=\"{outcome}\"}}"), by);
+    let puts = |outcome, by| (format!("larder_blob_puts_total{{outcome=\"{outcome}\"}}"), by);
+    for (method, path, body, expect) in [
+        // The first one stores it.
+        (
+            "PUT",
+            &stored_path,
+            &stored,
+            vec![lookups("missing", 1.0), lookups("present", 9.0), puts("stored", 1.0)],
+        ),
+        ("GET", &stored_path, &Bytes::new(), vec![reads("hit", 10.0)]),
+        ("GET", &absent_path, &Bytes::new(), vec![reads("miss", 10.0)]),
+        ("HEAD", &stored_path, &Bytes::new(), vec![lookups("present", 10.0)]),
+        ("HEAD", &absent_path, &Bytes::new(), vec![lookups("missing", 10.0)]),
+    ] {
+        assert_eq!(moved_by(&server, method, path, body.clone()).await, expect, "{method} {path}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn evictions_are_counted_with_their_bytes_and_ages() {
     let server = TestServer::start_with(&[("max_size", "64MiB")]).await;
     for number in 0..40 {
-        let blob = crate::traffic::noise((2 << 20) + number);
-        let path = format!("/cas/{}", crate::traffic::digest(&blob).hash());
+        let blob = noise((2 << 20) + number);
+        let path = format!("/cas/{}", digest(&blob).hash());
         let put = http::Request::put(path).body(blob).expect("a good request");
         assert_eq!(server.http(put).await.status(), http::StatusCode::OK);
     }

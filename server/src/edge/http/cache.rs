@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use ::http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use larder_cas::RequestCx;
+use larder_cas::{ByteRange, RequestCx, StoreError};
 use larder_protos::{Digest, Hash};
 use tonic::body::Body;
 
@@ -108,8 +108,29 @@ impl HttpCache {
 }
 
 impl Target<'_> {
-    /// The digest of the blob that the hash names, if there is one. It may turn out to be gone when it is read.
-    pub(super) async fn digest(&self) -> Option<Digest> {
+    /// The digest of the blob that the hash names, to be read; without one this was a miss. It may turn out to be gone when it is
+    /// read.
+    pub(super) async fn to_read(&self) -> Result<Option<Digest>, StoreError> {
+        let digest = self.digest().await;
+        if digest.is_none() {
+            let key = self.partition.blob(self.unknown());
+            self.shared.blobs.get(&RequestCx::RAW, &key, ByteRange::ALL).await?;
+        }
+        Ok(digest)
+    }
+
+    /// The same, if the blob is present; this extends its life.
+    pub(super) async fn present(&self) -> Result<Option<Digest>, StoreError> {
+        let digest = self.digest().await.unwrap_or_else(|| self.unknown());
+        if digest.is_empty_blob() {
+            return Ok(Some(digest));
+        }
+        let key = self.partition.blob(digest);
+        let missing = self.shared.blobs.find_missing(&RequestCx::RAW, key.into()).await?;
+        Ok(missing.is_empty().then_some(digest))
+    }
+
+    async fn digest(&self) -> Option<Digest> {
         let empty = Digest::empty(self.hash.function());
         if *empty.hash() == self.hash {
             return Some(empty);
@@ -119,15 +140,10 @@ impl Target<'_> {
         Some(Digest::new(self.hash, size_bytes))
     }
 
-    /// The same, if the blob is present; this extends its life.
-    pub(super) async fn present(&self) -> Result<Option<Digest>, larder_cas::StoreError> {
-        let Some(digest) = self.digest().await else { return Ok(None) };
-        if digest.is_empty_blob() {
-            return Ok(Some(digest));
-        }
-        let key = self.partition.blob(digest);
-        let missing = self.shared.blobs.find_missing(&RequestCx::RAW, key.into()).await?;
-        Ok(missing.is_empty().then_some(digest))
+    /// Stands for a blob that has no size, since it is not here: no blob is named so, and the stores are asked for it as for any
+    /// other, so that they count over HTTP what they count over gRPC.
+    fn unknown(&self) -> Digest {
+        Digest::new(self.hash, 0)
     }
 }
 

@@ -35,8 +35,7 @@ const VARIES_BY: &str = "accept-encoding";
 
 /// The blob, or the range of it that is asked for.
 pub(super) async fn blob(target: &Target<'_>, request: &CacheRequest) -> Response<Body> {
-    let digest =
-        if reads_whole(request) { Ok(target.digest().await) } else { target.present().await };
+    let digest = if reads_whole(request) { target.to_read().await } else { target.present().await };
     match digest {
         Ok(Some(digest)) => blob_of(target.shared, &target.partition, digest, request).await,
         Ok(None) => bare(StatusCode::NOT_FOUND),
