@@ -35,7 +35,10 @@ pub(super) const GET: &str = "GET";
 const BATCH: &str = "BatchUpdateBlobs";
 
 /// How a client tells that a connection takes no more calls: GOAWAY, or no connection.
-pub(super) const REFUSED: [Code; 3] = [Code::Unavailable, Code::Cancelled, Code::Unknown];
+const REFUSED: [Code; 3] = [Code::Unavailable, Code::Cancelled, Code::Unknown];
+
+/// What tonic says, under INTERNAL, of a call whose stream a GOAWAY that goes with no error has left out.
+const LEFT_OUT: &str = "NO_ERROR, Remote";
 
 /// What has been sent.
 #[derive(Debug, Default)]
@@ -52,7 +55,6 @@ pub(super) struct Outcome {
     ended: Instant,
     pub(super) code: Code,
     /// What the client says where it went wrong.
-    #[expect(dead_code, reason = "shown by Debug")]
     said: String,
 }
 
@@ -79,6 +81,11 @@ impl Outcome {
             Err(status) => (status.code(), format!("{status:?}")),
         };
         Self { what, begun, ended, code, said }
+    }
+
+    /// Whether the server has not taken it.
+    pub(super) fn is_refused(&self) -> bool {
+        REFUSED.contains(&self.code) || self.code == Code::Internal && self.said.contains(LEFT_OUT)
     }
 
     /// Whether it was in progress at that moment.

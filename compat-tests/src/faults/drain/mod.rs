@@ -97,8 +97,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<String, CompatError> {
 /// Nothing that had begun fails; what began later ends well or is refused.
 fn judge(bench: &mut Bench<'_>, outcomes: &[Outcome], signalled: Instant) {
     for outcome in outcomes {
-        let is_right = outcome.code == Code::Ok
-            || outcome.begun > signalled && calls::REFUSED.contains(&outcome.code);
+        let is_right =
+            outcome.code == Code::Ok || outcome.begun > signalled && outcome.is_refused();
         let when = if outcome.begun > signalled { "after" } else { "before" };
         bench.expect(
             is_right,
