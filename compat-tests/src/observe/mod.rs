@@ -67,7 +67,7 @@ pub(crate) fn run(lab: &Lab, report: &mut Report<'_>) -> Result<(), CompatError>
 fn guarded(lab: &Lab, dir: &Path) -> Result<Larder, CompatError> {
     fs::create_dir_all(dir).map_err(CompatError::io(dir))?;
     let credentials = dir.join("credentials");
-    fs::write(&credentials, "").map_err(CompatError::io(&credentials))?;
+    fs::write(&credentials, "# nobody\n").map_err(CompatError::io(&credentials))?;
     let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/tests/service/tls");
     let file = |path: PathBuf| path.display().to_string();
     let settings = vec![
