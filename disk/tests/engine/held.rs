@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use larder_disk::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};
+use larder_disk::{DirEntry, Io, IoFile, OpenMode, RealIo};
 use parking_lot::{Condvar, Mutex};
 
 /// A call that can be held.
@@ -69,32 +69,19 @@ fn is_of_blobs(path: &Path) -> bool {
 }
 
 impl Io for HeldIo {
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.create_dir_all(path)
-    }
+    crate::support::io_passes_names_on!(but for rename and sync_dir);
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if is_of_blobs(to) {
             self.pass(Point::Rename);
         }
         RealIo.rename(from, to)
     }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_file(path)
-    }
-    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealIo.remove_dir_all(path)
-    }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if is_of_blobs(path) {
             self.pass(Point::SyncFan);
         }
         RealIo.sync_dir(path)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DirLock>>> {
-        RealIo.lock(path)
-    }
-    fn salt(&self) -> u64 {
-        RealIo.salt()
     }
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn IoFile>> {
         let file = RealIo.open(path, mode)?;

@@ -15,20 +15,23 @@ use crate::sim_disk::SimDisk;
 /// What a test's [`Io`] does not change: names, the lock and the salt are the machine's own.
 macro_rules! io_passes_names_on {
     () => {
-        fn create_dir_all(&self, path: &std::path::Path) -> std::io::Result<()> {
-            larder_disk::RealIo.create_dir_all(path)
-        }
+        crate::support::io_passes_names_on!(but for rename and sync_dir);
         fn rename(&self, from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
             larder_disk::RealIo.rename(from, to)
+        }
+        fn sync_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.sync_dir(path)
+        }
+    };
+    (but for rename and sync_dir) => {
+        fn create_dir_all(&self, path: &std::path::Path) -> std::io::Result<()> {
+            larder_disk::RealIo.create_dir_all(path)
         }
         fn remove_file(&self, path: &std::path::Path) -> std::io::Result<()> {
             larder_disk::RealIo.remove_file(path)
         }
         fn remove_dir_all(&self, path: &std::path::Path) -> std::io::Result<()> {
             larder_disk::RealIo.remove_dir_all(path)
-        }
-        fn sync_dir(&self, path: &std::path::Path) -> std::io::Result<()> {
-            larder_disk::RealIo.sync_dir(path)
         }
         fn lock(
             &self,
