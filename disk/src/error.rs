@@ -201,8 +201,8 @@ impl DiskError {
     }
 }
 
-/// An error and what caused it, in one line of the log.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
+/// An error and what caused it, in one line, with colons between.
+pub fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -64,7 +64,7 @@ pub use activity::{Activity, EngineState};
 pub use codec::{Content, STORED_PLAIN_BYTES};
 pub use commit::{Commit, PutOutcome};
 pub use engine::{Engine, RecordInfo};
-pub use error::{DiskError, DiskErrorClass};
+pub use error::{DiskError, DiskErrorClass, with_causes};
 pub use eviction::EvictionPolicy;
 pub use histogram::Histogram;
 pub use io::{DirEntry, DirLock, Io, IoFile, OpenMode, RealIo};

@@ -3,10 +3,10 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use larder_disk::with_causes;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Access, Port};
-use crate::causes::with_causes;
 use crate::config::{Config, ListenAddress};
 use crate::from_files::{FromFiles, Refreshed};
 use crate::run::StartError;

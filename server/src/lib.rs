@@ -7,7 +7,6 @@ pub mod auth;
 pub mod background;
 mod bounded_read;
 mod caller;
-mod causes;
 pub mod cli;
 pub mod compose;
 pub mod config;

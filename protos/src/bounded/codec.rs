@@ -7,7 +7,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-use super::{Bounded, decode};
+use super::{Bounded, BoundedError, decode};
 
 /// Encodes `T` as tonic's own codec does, and decodes `U` within its bounds.
 #[derive(Debug)]
@@ -71,7 +71,14 @@ impl<U: Bounded> Decoder for BoundedDecoder<U> {
     fn decode(&mut self, encoded: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
         // Splits the message off the buffer that it arrived in, without a copy.
         let encoded = encoded.copy_to_bytes(encoded.remaining());
+        Ok(Some(decode(encoded)?))
+    }
+}
+
+/// For a request that cannot be decoded.
+impl From<BoundedError> for Status {
+    fn from(error: BoundedError) -> Self {
         // gRPC's own libraries say INTERNAL here, which would make the client's fault look like the server's.
-        decode(encoded).map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+        Self::invalid_argument(error.to_string())
     }
 }

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use larder_disk::Repair;
+use larder_disk::{Repair, with_causes};
 
 use self::admin::AdminCommandError;
 use self::hash_credential::HashCredentialError;
@@ -26,7 +26,6 @@ use self::pages::PagesError;
 use self::serve::ServeError;
 use self::supervisor::{SOCKET_VARIABLE, Supervisor};
 use self::verify::{Verdict, VerifyError};
-use crate::causes::with_causes;
 use crate::config::settings_toml;
 use crate::config::{
     CONFIG_VARIABLE, Config, Fallback, Machine, Origin, Problems, SETTINGS, Setting, Sources,

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response};
+use larder_disk::with_causes;
 use opentelemetry_http::{HttpClient, HttpError};
 use parking_lot::Mutex;
-
-use crate::causes::with_causes;
 
 /// Why the last request came to nothing, if it did. Cloning shares it.
 #[derive(Clone, Debug, Default)]

@@ -62,10 +62,7 @@ async fn of_bytes(
     if let Some((partition, digests)) = read(shared, notes, &encoded) {
         return of_digests(shared, &partition, digests).await;
     }
-    // As `BoundedCodec` does.
-    let decoded = bounded::decode(encoded);
-    let request = decoded.map_err(|error| Status::invalid_argument(error.to_string()))?;
-    of_message(shared, notes, request).await
+    of_message(shared, notes, bounded::decode(encoded)?).await
 }
 
 fn read(shared: &Shared, notes: &Notes, encoded: &[u8]) -> Option<(Partition, Vec<Digest>)> {

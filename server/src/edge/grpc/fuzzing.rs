@@ -49,7 +49,7 @@ fn message(body: &[u8], chunk_bytes: usize) -> Result<Frames, Status> {
 }
 
 fn long_way(message: Bytes) -> Result<BatchUpdateBlobsRequest, Status> {
-    bounded::decode(message).map_err(|error| Status::invalid_argument(error.to_string()))
+    Ok(bounded::decode(message)?)
 }
 
 fn code(status: Status) -> Code {

@@ -47,9 +47,7 @@ pub(super) fn decode(frames: Frames) -> Result<BatchUpdateBlobsRequest, Status> 
     if let Some(request) = read(frames.clone()) {
         return Ok(request);
     }
-    // As `BoundedCodec` does.
-    let decoded = bounded::decode(frames.into_bytes());
-    decoded.map_err(|error| Status::invalid_argument(error.to_string()))
+    Ok(bounded::decode(frames.into_bytes())?)
 }
 
 /// Reads what encoders write; `None` where anything is unusual, or there are more blobs than may be.

@@ -29,9 +29,7 @@ pub(super) async fn call(shared: &Arc<Shared>, request: Request<AdmittedBody>) -
     let (head, body) = request.into_parts();
     let notes = Notes::of(&head.extensions);
     let stored = async {
-        // As `BoundedCodec` does.
-        let decoded = bounded::decode(Frames::receive(body).await?.into_bytes());
-        let request = decoded.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let request = bounded::decode(Frames::receive(body).await?.into_bytes())?;
         store(shared, &notes, request).await
     };
     stored.await.map_or_else(Status::into_http, answer_of)

@@ -112,8 +112,7 @@ impl<B> WriteParts<B> {
                 }
                 let message = std::mem::take(message).freeze();
                 self.state = State::Between;
-                let decoded = bounded::decode(message);
-                decoded.map(Some).map_err(|error| Status::invalid_argument(error.to_string()))
+                Ok(Some(bounded::decode(message)?))
             }
             State::Ended => Ok(None),
         }
