@@ -170,8 +170,9 @@ impl HotTier {
     }
 }
 
-/// What came from a client is a slice of its message, which would stay in memory for as long as the slice.
-fn own(bytes: &Bytes) -> Bytes {
+/// A copy, but of small ones, which were copied when they were verified: what came from a client is a slice of its message, which would
+/// stay in memory for as long as the slice.
+fn to_keep(bytes: &Bytes) -> Bytes {
     if bytes.len() <= OWN_BYTES { bytes.clone() } else { Bytes::copy_from_slice(bytes) }
 }
 
@@ -227,7 +228,7 @@ impl BlobStore for HotTier {
         payload: Payload,
     ) -> Result<PutOutcome, StoreError> {
         let small = payload.bytes().filter(|bytes| self.admits(bytes.len() as u64));
-        let kept = small.map(|bytes| (payload.encoding(), own(bytes)));
+        let kept = small.map(|bytes| (payload.encoding(), to_keep(bytes)));
         let epoch = self.epoch();
         let outcome = self.inner.put(cx, key, payload).await?;
         if let Some((encoding, bytes)) = kept {

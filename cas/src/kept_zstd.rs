@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use larder_disk::{ZstdDecoder, stream_limit_bytes};
 use larder_protos::{Digest, DigestHasher};
 
+use crate::payload::next_chunks;
 use crate::untrusted::{IN_MEMORY_BYTES, check_digest, check_size, malformed_zstd};
 use crate::zstd_codec::{self, CHUNK_BYTES, Encoder};
 use crate::{PayloadStream, StoreError, blocking};
@@ -36,15 +37,15 @@ pub const fn decoding_bytes(size_bytes: u64) -> u64 {
     if may_be_kept { (1 << KEPT_WINDOW_LOG) + BUFFERS_BYTES } else { 0 }
 }
 
-/// Takes the beginning off `encoded`, and says whether what it is the beginning of is to be kept as it came.
+/// Takes as much off the front of `encoded` as it needs to say whether that is to be kept as it came.
 pub(crate) async fn look(
     digest: &Digest,
     encoded: &mut PayloadStream,
 ) -> Result<(Vec<Bytes>, bool), StoreError> {
-    let sample = next_chunks(encoded, SAMPLE_BYTES).await?;
     if digest.size_bytes() > KEPT_BLOB_BYTES {
-        return Ok((sample, false));
+        return Ok((Vec::new(), false));
     }
+    let sample = next_chunks(encoded, SAMPLE_BYTES).await?;
     blocking::run(move || {
         let keeps = saves_much(&sample);
         (sample, keeps)
@@ -93,20 +94,6 @@ pub(crate) fn verify_kept(digest: Digest, encoded: PayloadStream) -> PayloadStre
         Ok(Some((passed?, Some((encoded, verification)))))
     });
     verified.map_ok(|passed| stream::iter(passed.into_iter().map(Ok))).try_flatten().boxed()
-}
-
-/// At least so many bytes, or all there are.
-async fn next_chunks(
-    encoded: &mut PayloadStream,
-    enough_bytes: usize,
-) -> Result<Vec<Bytes>, StoreError> {
-    let (mut chunks, mut chunks_bytes) = (Vec::new(), 0);
-    while chunks_bytes < enough_bytes {
-        let Some(chunk) = encoded.try_next().await? else { break };
-        chunks_bytes += chunk.len();
-        chunks.push(chunk);
-    }
-    Ok(chunks)
 }
 
 /// How far a blob has been verified.

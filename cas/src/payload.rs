@@ -24,6 +24,20 @@ const SENT_PLAIN_BYTES: usize = STORED_PLAIN_BYTES;
 /// which whoever stores them keeps. Larger ones are slices of what was received.
 pub(crate) const OWN_BYTES: usize = STORED_PLAIN_BYTES;
 
+/// Chunks of at least so many bytes together, or all there are.
+pub(crate) async fn next_chunks(
+    stream: &mut PayloadStream,
+    enough_bytes: usize,
+) -> Result<Vec<Bytes>, StoreError> {
+    let (mut chunks, mut chunks_bytes) = (Vec::new(), 0);
+    while chunks_bytes < enough_bytes {
+        let Some(chunk) = stream.try_next().await? else { break };
+        chunks_bytes += chunk.len();
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}
+
 /// Verified bytes, or a verified stream that knows its size and its encoding.
 pub struct Payload {
     size_bytes: u64,

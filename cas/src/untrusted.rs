@@ -194,7 +194,7 @@ fn verify_stream(digest: Digest, raw: PayloadStream) -> PayloadStream {
     let state = Some((raw, hasher, 0_u64));
     let hashed = stream::try_unfold(state, move |state| async move {
         let Some((mut raw, hasher, seen_bytes)) = state else { return Ok(None) };
-        let chunks = next_chunks(&mut raw, &digest, seen_bytes).await?;
+        let chunks = next_of_blob(&mut raw, &digest, seen_bytes).await?;
         let chunks_bytes = chunks.iter().map(Bytes::len).sum();
         let (hasher, chunks) = blocking::run_sized(chunks_bytes, move || {
             let mut hasher = hasher;
@@ -222,7 +222,7 @@ fn stream_of(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes, StoreError>
 }
 
 /// What is hashed at a time, if so much is left of the blob, of which so many bytes have been seen.
-async fn next_chunks(
+async fn next_of_blob(
     raw: &mut PayloadStream,
     digest: &Digest,
     mut seen_bytes: u64,
@@ -246,6 +246,7 @@ pub(crate) fn malformed_zstd(digest: Digest) -> impl Fn(&'static str) -> StoreEr
     move |reason| StoreError::MalformedZstd { hash: *digest.hash(), reason }
 }
 
+/// Small ones in an allocation of their own.
 fn own(bytes: Bytes) -> Bytes {
     if bytes.len() <= OWN_BYTES { Bytes::copy_from_slice(&bytes) } else { bytes }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use larder_disk::{DiskError, Encoding, Engine, PutOutcome, RecordKey, RecordWriter};
 
-use crate::{Payload, PayloadStream, StoreError, blocking};
+use crate::payload::next_chunks;
+use crate::{Payload, StoreError, blocking};
 
 /// How much is gathered before it goes to the blocking pool: enough to make the trip worth it, and with the part being
 /// written and the part arriving no more than a few megabytes an upload.
@@ -25,25 +25,14 @@ pub(crate) async fn upload(
     };
     let mut chunks = payload.into_stream();
     let mut writer = blocking::run(move || create(&engine, &key)).await??;
-    let mut arriving = next_batch(&mut chunks).await?;
+    let mut arriving = next_chunks(&mut chunks, BATCH_BYTES).await?;
     while !arriving.is_empty() {
         let write = blocking::run(move || write_batch(writer, arriving));
-        let (written, next) = tokio::join!(write, next_batch(&mut chunks));
+        let (written, next) = tokio::join!(write, next_chunks(&mut chunks, BATCH_BYTES));
         writer = written??;
         arriving = next?;
     }
     Ok(blocking::run(move || writer.finish()).await??)
-}
-
-async fn next_batch(chunks: &mut PayloadStream) -> Result<Vec<Bytes>, StoreError> {
-    let (mut batch, mut batch_bytes) = (Vec::new(), 0);
-    while batch_bytes < BATCH_BYTES {
-        let Some(chunk) = chunks.next().await else { break };
-        let chunk = chunk?;
-        batch_bytes += chunk.len();
-        batch.push(chunk);
-    }
-    Ok(batch)
 }
 
 fn write_batch(mut writer: RecordWriter, batch: Vec<Bytes>) -> Result<RecordWriter, DiskError> {
